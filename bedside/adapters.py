@@ -1,0 +1,85 @@
+"""LoRA and its relatives on a loaded base: new, or continued from a directory. Adapter weights are float32."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bedside.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+def _init_weights(name: str) -> bool | str:
+    return {"true": True, "false": False}.get(name.lower(), name)
+
+
+def lora_config(
+    r: int = 8,
+    alpha: float = 16,
+    dropout: float = 0.05,
+    target_modules: str = "all",
+    modules_to_save: str | None = None,
+    use_dora: bool = False,
+    use_rslora: bool = False,
+    init_lora_weights: str = "true",
+    task: str = "CAUSAL_LM",
+) -> Any:
+    """PEFT's LoraConfig. `target_modules` is "all" (every linear layer but the head) or names joined by commas."""
+    from peft import LoraConfig
+
+    names = [name.strip() for name in target_modules.split(",") if name.strip()]
+    return LoraConfig(
+        r=r,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules="all-linear" if names in (["all"], ["all-linear"]) else names,
+        modules_to_save=[name.strip() for name in modules_to_save.split(",")] if modules_to_save else None,
+        use_dora=use_dora,
+        use_rslora=use_rslora,
+        init_lora_weights=_init_weights(init_lora_weights),
+        task_type=task,
+    )
+
+
+def attach(base: PreTrainedModel, config: Any) -> PeftModel:
+    """A new adapter on `base`, whose own weights are frozen and stay in their precision."""
+    from peft import get_peft_model
+
+    try:
+        model = get_peft_model(base, config, autocast_adapter_dtype=True)
+    except ValueError as error:
+        known = sorted({n.rsplit(".", 1)[-1] for n, m in base.named_modules() if "Linear" in type(m).__name__})
+        raise ConfigError(f"--lora_target_modules: {error}; linear layers here: {', '.join(known)}") from None
+    return in_float32(model)
+
+
+def continue_adapter(base: PreTrainedModel, directory: str, trainable: bool = True) -> PeftModel:
+    """The adapter in `directory` on `base`, trained further (or frozen, for inference)."""
+    from peft import PeftModel
+
+    return in_float32(PeftModel.from_pretrained(base, directory, is_trainable=trainable))
+
+
+def in_float32(model: torch.nn.Module) -> Any:
+    """Trainable adapter weights as float32, in place: bfloat16 loses updates smaller than 0.4 % of a weight."""
+    import torch
+
+    for name, parameter in model.named_parameters():
+        if "lora_" in name or parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
+    return model
+
+
+def trainable_share(model: torch.nn.Module) -> tuple[int, int]:
+    """`(trainable, all)` parameters; a 4-bit weight counts as the numbers it stands for."""
+    trainable = total = 0
+    for parameter in model.parameters():
+        count = parameter.numel()
+        if parameter.__class__.__name__ == "Params4bit":
+            count = count * 2 * parameter.element_size()
+        total += count
+        trainable += count if parameter.requires_grad else 0
+    return trainable, total

@@ -1,0 +1,91 @@
+"""The training and the held-out conversations of a run, read and accounted."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bedside import logs
+from bedside.data import build, tokens
+from bedside.data.conversation import Conversation
+from bedside.data.files import Origin
+from bedside.data.ledger import Ledger
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Chats = list[tuple[Origin, Conversation]]
+
+
+@dataclass
+class Sets:
+    """Conversations to train on and to hold out, each with the ledger that accounts for its files."""
+
+    train: Chats
+    held_out: Chats
+    ledger: Ledger
+    held_out_ledger: Ledger
+
+
+def report(ledger: Ledger, what: str) -> None:
+    """Print what was wrong with the rows (places and codes, never their text)."""
+    for line in ledger.details:
+        logs.info(line)
+    hidden = len(ledger.rejected) - sum(": E_" in line or ": W_" in line for line in ledger.details)
+    if hidden > 0:
+        logs.info(f"... and {hidden} more rows (all of them in rejected.jsonl)")
+    logs.info(f"{what}: {ledger.total().rows} rows read from {len(ledger.files)} file(s)")
+
+
+def read_sets(
+    train: list[build.Source],
+    validation: list[build.Source],
+    reading: build.Reading,
+    max_bad_rate: float,
+    holdout: float = 0.0,
+    max_train: int | None = None,
+    max_eval: int | None = None,
+    seed: int = 42,
+) -> Sets:
+    """Read both sets; without validation files, `holdout` (a share, or a number of rows from 1) is split off.
+
+    Raises DataError when a file is unusable or more than `max_bad_rate` of the rows are.
+    """
+    ledger = Ledger()
+    conversations = build.read_conversations(train, ledger, reading, max_train)
+    report(ledger, "training data")
+    ledger.check_rate(max_bad_rate)
+    if not validation:
+        share = holdout if holdout < 1 else holdout / max(1, len(conversations))
+        if share and len(conversations) > 1:
+            conversations, held_out = build.split(conversations, share, seed)
+            ledger.samples["rows_held_out"] = len(held_out)
+            return Sets(conversations, held_out[:max_eval], ledger, ledger)
+        return Sets(conversations, [], ledger, ledger)
+    if {source.path.resolve() for source in validation} & {source.path.resolve() for source in train}:
+        logs.warn("validation files are training files: their perplexity says how well rows were learnt, not how well "
+                  "the model generalises; drop --validation_file_dir to hold rows out instead")  # fmt: skip
+    other = Ledger()
+    held_out = build.read_conversations(validation, other, reading, max_eval)
+    report(other, "validation data")
+    other.check_rate(max_bad_rate)
+    return Sets(conversations, held_out, ledger, other)
+
+
+def datasets(
+    sets: Sets, tokenizer: Any, encoding: tokens.Encoding, packed_length: int | None, num_proc: int, seed: int
+) -> tuple["Dataset", "Dataset | None"]:
+    """Ids and labels of both sets, packed into rows of `packed_length` where given. `tokenizer` is a backend's."""
+    made = []
+    for chats, ledger in ((sets.train, sets.ledger), (sets.held_out, sets.held_out_ledger)):
+        samples = build.make_samples(chats, tokenizer, encoding, ledger, num_proc) if chats else None
+        made.append(samples and build.to_dataset(samples, packed_length, seed))
+        if samples is not None:
+            lengths = samples.lengths()
+            rows = f" in {len(made[-1])} rows of {packed_length}" if packed_length else ""
+            logs.info(
+                f"{'training' if len(made) == 1 else 'held out'}: {len(samples)} samples{rows}, {lengths.sum():,} tokens "
+                f"({100 * samples.trained.mean():.0f} % trained), longest {lengths.max()}"
+            )
+    logs.info(sets.ledger.summary())
+    if sets.ledger.samples["turns_dropped"]:
+        logs.info(f"{sets.ledger.samples['turns_dropped']} oldest turns left out to fit --max_length")
+    return made[0], made[1]

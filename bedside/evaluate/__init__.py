@@ -1,0 +1,1 @@
+"""Measures of a chat model, each with its uncertainty."""

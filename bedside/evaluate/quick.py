@@ -1,0 +1,167 @@
+"""Before and after a training: perplexity of held-out answers, thought format, and whether the condition is named.
+
+Rows are `{"messages": [user, ..., assistant], "expect": [names]}` (data/eval/heldout_*.jsonl).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bedside import logs, thoughts
+from bedside.data import tokens
+from bedside.data.conversation import RowError
+from bedside.errors import ConfigError, DataError
+from bedside.evaluate.statistics import wilson
+from bedside.generate import Answer, ChatEngine, Sampling
+
+
+@dataclass
+class Scores:
+    """`n` questions; counts of strict formats and named conditions; token-weighted perplexity of the reference."""
+
+    n: int
+    strict: int
+    named: int
+    finished: int
+    perplexity: float
+    tokens: int
+
+
+def load(path: str) -> list[dict]:
+    """The questions; DataError names the line that is not one."""
+    if not Path(path).is_file():
+        raise ConfigError(f"--eval_file {path}: no such file")
+    rows = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            if row["messages"][-1]["role"] != "assistant" or not row["expect"]:
+                raise KeyError("expect")
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise DataError("E_FIELD", f"{path}:{number}", "expected messages (ending in assistant) and expect") from None
+        rows.append(row)
+    return rows
+
+
+def names(text: str, expected: list[str]) -> bool:
+    """True if the first of the expected names stands in `text`, case and width apart."""
+    folded = " ".join(text.lower().split())
+    return any(" ".join(name.lower().split()) in folded for name in expected)
+
+
+def perplexity(model: Any, tokenizer: Any, encoding: tokens.Encoding, rows: list[dict], batch: int = 16) -> tuple[float, int]:
+    """Token-weighted perplexity of the rows' last answers (thought included) and how many tokens that are."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    samples = []
+    for result in tokens.encode([{"messages": row["messages"]} for row in rows], tokenizer.backend_tokenizer, encoding):
+        if result.error:
+            raise RowError(*result.error)
+        samples += result.samples[-1:]
+    samples.sort(key=lambda sample: len(sample.ids))
+    device, total, count = next(model.parameters()).device, 0.0, 0
+    was_training = model.training
+    model.eval()
+    for start in range(0, len(samples), batch):
+        chunk = samples[start : start + batch]
+        width = max(len(sample.ids) for sample in chunk)
+        ids = torch.full((len(chunk), width), tokenizer.pad_token_id)
+        labels = torch.full((len(chunk), width), -100)
+        for row, sample in enumerate(chunk):
+            ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
+            for begin, end in sample.spans[-1:]:
+                labels[row, begin:end] = ids[row, begin:end]
+        with torch.inference_mode():
+            # Right padding needs no mask: no real token ever looks to its right.
+            logits = model(input_ids=ids.to(device)).logits[:, :-1].float()
+        nll = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten().to(device), reduction="sum")
+        total, count = total + nll.item(), count + int((labels[:, 1:] != -100).sum())
+    model.train(was_training)
+    return math.exp(min(total / max(1, count), 700.0)), count
+
+
+def measure(
+    engine: ChatEngine, encoding: tokens.Encoding, rows: list[dict], max_new_tokens: int, batch: int = 64, what: str = ""
+) -> tuple[Scores, list[dict]]:
+    """Scores and the answers behind them (greedy decoding)."""
+    ppl, count = perplexity(engine.model, engine.tokenizer, encoding, rows)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["messages"][0]["content"]))
+    answers: dict[int, Answer] = {}
+    starts = range(0, len(order), batch)
+    for start in logs.progress(starts, len(starts), f"questions {what}".strip(), "batch"):
+        chosen = order[start : start + batch]
+        chats = [rows[i]["messages"][:-1] for i in chosen]
+        for i, answer in zip(chosen, engine.answer(chats, Sampling(max_new_tokens, temperature=0)), strict=True):
+            answers[i] = answer
+    cases = []
+    for i, row in enumerate(rows):
+        answer = answers[i]
+        finished = answer.finish_reason == "stop"
+        cases.append(
+            {
+                "question": row["messages"][-2]["content"],
+                "expect": row["expect"],
+                "text": answer.text,
+                "strict": thoughts.strict(answer.text, finished),
+                "finished": finished,
+                # A name inside an unfinished thought is no answer.
+                "named": names(answer.answer, row["expect"]),
+            }
+        )
+    counted = {key: sum(case[key] for case in cases) for key in ("strict", "named", "finished")}
+    return Scores(n=len(rows), perplexity=ppl, tokens=count, **counted), cases
+
+
+def table(before: Scores, after: Scores) -> str:
+    """The before/after table as text, proportions with 95 % Wilson intervals."""
+
+    def share(scores: Scores, key: str) -> str:
+        low, high = wilson(getattr(scores, key), scores.n)
+        return f"{100 * getattr(scores, key) / scores.n:5.1f} %  [{100 * low:.0f}, {100 * high:.0f}]"
+
+    rows = [("perplexity of held-out answers", f"{before.perplexity:.2f}", f"{after.perplexity:.2f}")]
+    for key, label in (
+        ("strict", "thought format, strict"),
+        ("finished", "finished by itself"),
+        ("named", "condition named in the answer"),
+    ):
+        rows.append((label, share(before, key), share(after, key)))
+    lines = [f"{'held-out questions: ' + str(before.n):34}{'before':>22}{'after':>22}", "-" * 78]
+    lines += [f"{name:34}{old:>22}{new:>22}" for name, old, new in rows]
+    return "\n".join(lines)
+
+
+def write(path: Path, scores: Scores, cases: list[dict]) -> None:
+    """Scores and every case, for reading."""
+    content = {"scores": asdict(scores), "cases": cases}
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+class Comparison:
+    """The same questions before and after a training, on rank 0; does nothing without `eval_file`."""
+
+    def __init__(self, trainer: Any, engine: ChatEngine, encoding: tokens.Encoding, eval_file: str | None, directory: Path):
+        self.engine, self.encoding, self.directory = engine, encoding, directory
+        self.rows = load(eval_file) if eval_file and trainer.is_world_process_zero() else []
+        self._before: Scores | None = None
+
+    def before(self, max_new_tokens: int) -> None:
+        """Measure the model as it is now."""
+        if self.rows:
+            self._before = self._measure("before", max_new_tokens)
+
+    def after(self, max_new_tokens: int) -> None:
+        """Measure again and print the table; scores and cases lie in eval_before.json and eval_after.json."""
+        if self.rows and self._before:
+            after = self._measure("after", max_new_tokens)
+            logs.info("\n" + table(self._before, after))
+
+    def _measure(self, when: str, max_new_tokens: int) -> Scores:
+        scores, cases = measure(self.engine, self.encoding, self.rows, max_new_tokens, what=when)
+        write(self.directory / f"eval_{when}.json", scores, cases)
+        return scores

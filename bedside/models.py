@@ -1,0 +1,245 @@
+"""One way to load: tokenizer, base in any precision, adapter new or continued. Heavy libraries load on first use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bedside import logs, templates
+from bedside.errors import ConfigError
+from bedside.templates import Template
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+# Tokens that families keep for padding, then tokens that no text produces: never one that ends a turn.
+_PAD_CANDIDATES = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|endoftext|>", "<|end_of_text|>", "<unk>")
+
+
+def check_model_path(name: str, what: str = "--model_name_or_path") -> None:
+    """Raise ConfigError for a directory that cannot be a model, before anything heavy is imported."""
+    path = Path(name)
+    if path.is_dir():
+        if not any((path / file).exists() for file in ("config.json", "adapter_config.json")):
+            seen = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
+            raise ConfigError(f"{what} {name}: no config.json in this directory (it holds {seen})")
+    elif path.is_file():
+        raise ConfigError(f"{what} {name}: a file, expected a model directory")
+    elif name.startswith((".", "/", "~")) or name.count("/") > 1 or name.split("/")[0] == "models":
+        raise ConfigError(f"{what} {name}: no such directory; check the path, or give a hub name such as Qwen/Qwen3-4B")
+
+
+def _from_hub(load: Any, name: str, what: str) -> Any:
+    """Run a `from_pretrained`, with its many ways to say "not there" as one sentence."""
+    try:
+        return load()
+    except (OSError, ValueError) as error:
+        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "trust_remote_code" in str(error) or "custom code" in str(error):
+            raise ConfigError(
+                f"{what} {name}: needs Python code from its authors; read that code, then add --trust_remote_code True"
+            ) from None
+        offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+        hint = "HF_HUB_OFFLINE=1 is set and it is not in the cache" if offline else "check the name and the network"
+        if Path(name).is_dir():
+            hint = "the directory is there, but something in it is missing or damaged"
+        raise ConfigError(f"{what} {name}: cannot be loaded ({text}); {hint}") from None
+
+
+def load_tokenizer(name: str, revision: str = "main", cache_dir: str | None = None, trust_remote_code: bool = False):
+    """The fast tokenizer of a model directory or hub name; ConfigError if it has none."""
+    from transformers import AutoTokenizer
+
+    def load() -> PreTrainedTokenizerFast:
+        return AutoTokenizer.from_pretrained(
+            name, revision=revision, cache_dir=cache_dir, trust_remote_code=trust_remote_code
+        )
+
+    tokenizer = _from_hub(load, name, "tokenizer of")
+    if not tokenizer.is_fast:
+        raise ConfigError(f"tokenizer of {name}: is a slow one, which cannot tell where a turn begins; convert it first")
+    return tokenizer
+
+
+def install_template(tokenizer: PreTrainedTokenizerFast, name: str | None) -> Template:
+    """Put the template called `name` on the tokenizer (or take the one it has), with its turn end and a safe pad.
+
+    Raises ConfigError if there is none, or if the tokenizer lacks a token that the template needs.
+    """
+    if name is None:
+        if not tokenizer.chat_template:
+            raise ConfigError(
+                "the model has no chat template of its own; add --template_name "
+                f"({', '.join(templates.REGISTRY)}; qwen3 for a model that thinks first)"
+            )
+        template = templates.own(tokenizer.chat_template)
+    else:
+        template = templates.get(name)
+        tokenizer.chat_template = template.source
+        if template.warning:
+            logs.warn(template.warning)
+    vocabulary = tokenizer.get_vocab()
+    missing = [token for token in template.required_tokens if token not in vocabulary]
+    if missing:
+        raise ConfigError(
+            f"template {template.name} needs the tokens {', '.join(missing)}, which this tokenizer lacks; "
+            "use the template of its family, or alpaca or vicuna, which need none"
+        )
+    if template.turn_end != "eos_token":
+        tokenizer.eos_token = template.turn_end
+    if tokenizer.eos_token is None:
+        raise ConfigError("the tokenizer has no eos_token, so an answer could never end; set one in its config")
+    choose_pad(tokenizer)
+    return template
+
+
+def choose_pad(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Give the tokenizer a pad token that does not end a turn (a padded end of turn would never be learnt)."""
+    if tokenizer.pad_token is not None and tokenizer.pad_token != tokenizer.eos_token:
+        return
+    vocabulary = tokenizer.get_vocab()
+    special = [token for token in tokenizer.all_special_tokens if token != tokenizer.bos_token]
+    for token in (*_PAD_CANDIDATES, *special):
+        if token in vocabulary and token != tokenizer.eos_token:
+            tokenizer.pad_token = token
+            return
+    raise ConfigError(
+        f"the tokenizer's pad token is its end of turn ({tokenizer.eos_token}) and it has no other special token; "
+        "add one to its special_tokens_map.json"
+    )
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerFast, template: Template, base_eos: int | list[int] | None) -> list[int]:
+    """Every id that ends an answer: the turn end first, then the base's own, then the template's extra stops."""
+    vocabulary = tokenizer.get_vocab()
+    base = base_eos if isinstance(base_eos, list) else [base_eos]
+    extra = [vocabulary.get(token) for token in template.extra_stops]
+    return list(dict.fromkeys(i for i in (tokenizer.eos_token_id, *base, *extra) if i is not None))
+
+
+def quantisation_config(four_bit: bool, eight_bit: bool, double: bool, compute: torch.dtype, kind: str = "nf4"):
+    """bitsandbytes' config, or None. `compute` is the dtype of the matrix products."""
+    if not four_bit and not eight_bit:
+        return None
+    from transformers import BitsAndBytesConfig
+
+    if eight_bit:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=kind,
+        bnb_4bit_use_double_quant=double,
+        bnb_4bit_compute_dtype=compute,
+        bnb_4bit_quant_storage=compute if os.environ.get("ACCELERATE_USE_FSDP") == "true" else None,
+    )
+
+
+def resolve_dtype(name: str, config: Any, quantised: bool) -> torch.dtype:
+    """The dtype to hold the base in. `auto` is the file's own; half precisions the machine lacks are replaced."""
+    import torch
+
+    if name != "auto":
+        return getattr(torch, name)
+    own = getattr(config, "dtype", None)
+    own = getattr(torch, own) if isinstance(own, str) else own
+    if quantised and own in (None, torch.float32):
+        own = torch.bfloat16
+    if own == torch.bfloat16 and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        own = torch.float16  # Turing and older cards: bfloat16 would be emulated, slowly
+    return own or torch.float32
+
+
+def attention(implementation: str | None, flash: str | None) -> str:
+    """The attention implementation to ask for; a wish for flash attention falls back to sdpa and says so."""
+    import torch
+    from transformers.utils import is_flash_attn_2_available
+
+    can = torch.cuda.is_available() and is_flash_attn_2_available()
+    if implementation in ("flash_attention_2", "flash_attention_3") and not can:
+        why = "is not installed" if torch.cuda.is_available() else "needs a CUDA GPU"
+        raise ConfigError(f"--attn_implementation {implementation}: flash attention {why}; use --attn_implementation sdpa")
+    if implementation:
+        return implementation
+    if flash == "fa2" and not can:
+        why = "the flash-attn wheel is not installed" if torch.cuda.is_available() else "there is no GPU"
+        logs.info(f"--flash_attn: {why}; using torch's own attention (sdpa)")
+    return "flash_attention_2" if flash == "fa2" and can else "sdpa"
+
+
+def placement(device_map: str | None, quantised: bool) -> Any:
+    """`device_map` for from_pretrained: None under a launcher or on the CPU, where the trainer places the model."""
+    import torch
+
+    local_rank = os.environ.get("LOCAL_RANK")
+    if not torch.cuda.is_available():
+        return {"": "cpu"} if quantised else None
+    if local_rank is not None:
+        return {"": int(local_rank)} if quantised else None
+    if device_map == "auto":
+        return "auto"
+    return {"": torch.cuda.current_device()} if quantised else None
+
+
+def load_base(
+    name: str,
+    dtype: str = "auto",
+    quantisation: dict | None = None,
+    attn_implementation: str | None = None,
+    flash_attn: str | None = None,
+    device_map: str | None = None,
+    revision: str = "main",
+    cache_dir: str | None = None,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """A causal LM from safetensors, never upcast; `quantisation` is `{"bits": 4, "type": "nf4", "double": True}`.
+
+    Raises ConfigError when it cannot be loaded.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    shared = {"revision": revision, "cache_dir": cache_dir, "trust_remote_code": trust_remote_code}
+    config = _from_hub(lambda: AutoConfig.from_pretrained(name, **shared), name, "model")
+    precision = resolve_dtype(dtype, config, quantisation is not None)
+    bits = quantisation["bits"] if quantisation else None
+    quantised = quantisation_config(
+        bits == 4, bits == 8, bool(quantisation and quantisation.get("double")), precision,
+        (quantisation or {}).get("type") or "nf4",
+    )  # fmt: skip
+    keywords = {
+        "dtype": precision,
+        "attn_implementation": attention(attn_implementation, flash_attn),
+        "use_safetensors": True,
+        "device_map": placement(device_map, quantised is not None),
+        **({"quantization_config": quantised} if quantised else {}),
+    }
+    model = _from_hub(lambda: AutoModelForCausalLM.from_pretrained(name, **shared, **keywords), name, "model")
+    keep_nf4_as_loaded(model)
+    return model
+
+
+def keep_nf4_as_loaded(model: torch.nn.Module) -> None:
+    """Stop bitsandbytes from repacking 4-bit weights in place at the first evaluation on a CPU with AVX512-BF16.
+
+    The repacked form serves inference only: training or merging afterwards computes garbage, without an error.
+    """
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False
+
+
+def quantisation_of(model: torch.nn.Module) -> dict | None:
+    """`{"bits", "type", "double", "compute"}` of a quantised model, or None."""
+    config = getattr(getattr(model, "config", None), "quantization_config", None)
+    if config is None:
+        return None
+    config = config if isinstance(config, dict) else config.to_dict()
+    if config.get("load_in_8bit"):
+        return {"bits": 8, "type": "int8"}
+    return {
+        "bits": 4,
+        "type": config["bnb_4bit_quant_type"],
+        "double": config["bnb_4bit_use_double_quant"],
+        "compute": str(config["bnb_4bit_compute_dtype"]).removeprefix("torch."),
+    }

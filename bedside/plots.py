@@ -1,0 +1,70 @@
+"""Curves a person looks at first: loss, perplexity, learning rate, gradient norm, from the trainer's log."""
+
+import math
+from pathlib import Path
+
+_BLUE, _ORANGE, _GREY = "#2563eb", "#ea580c", "#9ca3af"
+
+
+def _series(history: list[dict], key: str) -> tuple[list[float], list[float]]:
+    points = [(row["step"], row[key]) for row in history if key in row and math.isfinite(row[key])]
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _smooth(values: list[float], weight: float = 0.8) -> list[float]:
+    """Exponential moving average, corrected for its start."""
+    smoothed, total, norm = [], 0.0, 0.0
+    for value in values:
+        total, norm = weight * total + (1 - weight) * value, weight * norm + (1 - weight)
+        smoothed.append(total / norm)
+    return smoothed
+
+
+def _draw(path: Path, title: str, label: str, lines: list[tuple], log: bool = False) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for x, y, name, style in lines:
+        axes.plot(x, y, label=name, **style)
+    axes.set(title=title, xlabel="optimizer step", ylabel=label)
+    if log:
+        axes.set_yscale("log")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(lines) > 1:
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def training_curves(history: list[dict], directory: Path) -> list[Path]:
+    """Write the PNGs that `history` (the trainer's `log_history`) has points for; returns their paths."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+
+    def save(name: str, title: str, label: str, lines: list[tuple], log: bool = False) -> None:
+        lines = [line for line in lines if line[0]]
+        if lines:
+            _draw(directory / name, title, label, lines, log)
+            written.append(directory / name)
+
+    x, y = _series(history, "loss")
+    ex, ey = _series(history, "eval_loss")
+    dots = {"marker": "o", "markersize": 4, "color": _ORANGE}
+    save("loss.png", "Loss", "nats per trained token", [
+        (x, y, "train, each log", {"color": _GREY, "linewidth": 0.8}),
+        (x, _smooth(y), "train, smoothed", {"color": _BLUE}),
+        (ex, ey, "held-out", dots),
+    ])  # fmt: skip
+    save("perplexity.png", "Held-out perplexity", "exp(nats per trained token)",
+         [(ex, [math.exp(min(v, 50)) for v in ey], "held-out", dots)], log=len(ey) > 1)  # fmt: skip
+    for name, key, title, label in (
+        ("learning_rate.png", "learning_rate", "Learning rate", "learning rate"),
+        ("grad_norm.png", "grad_norm", "Gradient norm before clipping", "L2 norm"),
+        ("epoch.png", "epoch", "Epoch", "epochs"),
+    ):
+        x, y = _series(history, key)
+        save(name, title, label, [(x, y, title, {"color": _BLUE})])
+    return written

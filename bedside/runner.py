@@ -1,0 +1,158 @@
+"""The start and the end of every stage: output directory, precision, seed; then train, evaluate, save, seal.
+
+Knows no stage by name: it receives a finished trainer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bedside import checkpoints, lineage, logs, manifest
+from bedside.adapters import trainable_share
+from bedside.errors import ConfigError
+
+# What a run leaves in its output directory, and so what --overwrite_output_dir may remove. Nothing else is touched.
+_OURS = (
+    "checkpoint-*", "broken-checkpoint-*", "lineage.json*", "adapter_*", "model*.safetensors*", "config.json",
+    "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "vocab.json", "merges.txt", "README.md", "ledger.json", "rejected.jsonl", "metrics.json", "trainer_state.json",
+    "training_args.bin", "runs", "plots", "eval_before.json", "eval_after.json",
+)  # fmt: skip
+
+
+def prepare_output(output_dir: str, overwrite: bool, resuming: bool) -> Path:
+    """Make the output directory, refusing to mix two runs; ConfigError if it holds one or cannot be written."""
+    directory = Path(output_dir)
+    used = directory.is_dir() and (bool(checkpoints.numbered(directory)) or (directory / lineage.NAME).exists())
+    if used and not overwrite and not resuming:
+        raise ConfigError(
+            f"--output_dir {output_dir}: holds an earlier run; add --overwrite_output_dir True to replace it, "
+            "--resume_from_checkpoint True to go on with it, or choose another directory"
+        )
+    if logs.rank() == 0:
+        if used and overwrite and not resuming:
+            for pattern in _OURS:
+                for path in directory.glob(pattern):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _check_writable(directory)
+    return directory
+
+
+def _check_writable(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as stream:
+            stream.write(b"x")
+    except OSError as error:
+        raise ConfigError(
+            f"--output_dir {directory}: cannot be written ({error.strerror}); choose another directory or free space"
+        ) from None
+
+
+def settle_precision(trainer: dict[str, Any]) -> None:
+    """Put bf16/fp16 where this machine can compute them, saying what was chosen; ConfigError for what it cannot."""
+    import torch
+
+    cuda = torch.cuda.is_available() and not trainer.get("use_cpu")
+    if not cuda:
+        problems = []
+        if trainer.get("tf32"):
+            problems.append("--tf32 True: needs an Ampere or newer CUDA GPU; drop the flag")
+        if str(trainer.get("optim", "")).startswith("paged_"):
+            problems.append(f"--optim {trainer['optim']}: paged optimizers need a CUDA GPU; use adamw_torch")
+        if problems:
+            raise ConfigError(problems)
+        if trainer.get("fp16"):
+            logs.warn("--fp16 needs a CUDA GPU; computing in float32 on this CPU (use --bf16 True for bfloat16)")
+        trainer["fp16"], trainer["bf16"] = False, bool(trainer.get("bf16"))
+        trainer["use_cpu"] = True
+        return
+    can = torch.cuda.is_bf16_supported(including_emulation=False)
+    if trainer.get("bf16") and not can:
+        name = torch.cuda.get_device_name()
+        raise ConfigError(f"--bf16 True: {name} has no bfloat16; use --fp16 True")
+    if not trainer.get("bf16") and not trainer.get("fp16") and "bf16" not in trainer and "fp16" not in trainer:
+        trainer["bf16"], trainer["fp16"] = can, not can
+        logs.info(f"precision: {'bf16' if can else 'fp16'} (this GPU's best)")
+    trainer.setdefault("bf16", False)
+
+
+def trainer_config(config: type, trainer: dict[str, Any], logging_dir: str | None) -> Any:
+    """The trainer's config object from settled flags."""
+    os.environ["TENSORBOARD_LOGGING_DIR"] = logging_dir or str(Path(trainer["output_dir"]) / "runs")
+    try:
+        return config(**trainer)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"the trainer refuses these flags: {' '.join(str(error).split())}") from None
+
+
+def train(trainer: Any, resume: Path | None, do_train: bool, do_eval: bool) -> dict[str, Any]:
+    """Train and evaluate; returns the metrics, with perplexities of every loss."""
+    metrics: dict[str, Any] = {}
+    started = time.time()
+    if do_train:
+        result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        metrics |= result.metrics
+        if not math.isfinite(metrics.get("train_loss", 0.0)):
+            raise ConfigError("the loss is not a number; lower --learning_rate, or use --bf16 instead of --fp16")
+    if do_eval and trainer.eval_dataset is not None:
+        metrics |= trainer.evaluate()
+    metrics["wall_seconds"] = round(time.time() - started, 1)
+    if "train_loss" in metrics:
+        metrics["train_perplexity"] = math.exp(min(metrics["train_loss"], 700.0))
+    return metrics
+
+
+def save(
+    trainer: Any, directory: Path, tokenizer: Any, metrics: dict[str, Any], seal: manifest.Sealer, plot: bool = True
+) -> None:
+    """Everything the next stage needs into `directory`: weights, tokenizer with template, stops, metrics, plots, seal."""
+    trainer.save_model(str(directory))
+    if trainer.args.should_save:
+        (directory / "training_args.bin").unlink(missing_ok=True)  # a pickle, with the access token in clear
+        tokenizer.save_pretrained(directory)
+        manifest.write_generation_config(directory, seal.stops, tokenizer.pad_token_id)
+        trainer.save_state()
+        write_json(directory / "metrics.json", metrics)
+        if plot:
+            from bedside.plots import training_curves
+
+            for path in training_curves(trainer.state.log_history, directory / "plots"):
+                logs.info(f"curve: {path}")
+        # Sharded parameters cannot be probed from one rank.
+        sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+        seal(directory, metrics, None if sharded else trainer.accelerator.unwrap_model(trainer.model))
+        shown = {key: round(value, 4) for key, value in metrics.items() if "loss" in key or "perplexity" in key}
+        logs.info(f"saved {directory}/  {'  '.join(f'{key} {value}' for key, value in shown.items())}")
+    trainer.accelerator.wait_for_everyone()
+
+
+def describe(model: Any, how: str, facts: dict[str, Any], config: Any, rows: int) -> None:
+    """What is about to run, in one table: the numbers a person checks before leaving it alone for hours."""
+    trainable, total = trainable_share(model)
+    batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
+    steps = config.max_steps if config.max_steps > 0 else math.ceil(math.ceil(rows / batch) * config.num_train_epochs)
+    precision = "bf16" if config.bf16 else "fp16" if config.fp16 else "fp32"
+    lines = {
+        **facts,
+        "trained": f"{how}: {trainable:,} of {total:,} parameters ({100 * trainable / max(1, total):.2f} %)",
+        "batch": f"{config.per_device_train_batch_size} rows x {config.gradient_accumulation_steps} accumulated x "
+        f"{config.world_size} process(es) = {batch}; about {steps} steps",
+        "precision": f"{precision}, learning rate {config.learning_rate:g}, {config.lr_scheduler_type}".replace(
+            "SchedulerType.", ""
+        ),
+    }
+    for name, value in lines.items():
+        logs.info(f"{name:>10}  {value}")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Readable JSON."""
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,44 @@
+"""Questions whose answer can be checked by a program: verifiable ones and multiple choice."""
+
+import random
+
+from bedside.synth.dialogues import pick
+from bedside.synth.facts import localise
+from bedside.synth.fields import PHRASES, Fields
+
+KINDS = ("diagnosis", "department", "drug", "contraindication", "urgency")
+LETTERS = "ABCD"
+
+
+def verifiable(row: dict, language: str, kind: str, rng: random.Random) -> dict:
+    """{"question", "answer", "aliases", "kind"}; aliases are further accepted answers."""
+    view, phrases = localise(row, language), PHRASES[language]
+    fields = Fields(view, rng, pick(rng))
+    aliases: list[str] = []
+    if kind == "diagnosis":
+        answer, aliases = view["name"], view["aliases"]
+    elif kind == "contraindication":
+        # "No" is asked about the condition that the drug is given for, the one state that surely does not forbid it.
+        forbidden = rng.random() < 0.5
+        fields["state"] = view["avoid"] if forbidden else view["name"]
+        answer = phrases.YES if forbidden else phrases.NO
+    elif kind == "urgency":
+        answer = fields["level"]
+    else:
+        answer = view[kind]
+    question = fields.fill(rng.choice(phrases.VERIFIABLE[kind]))
+    return {"question": question, "answer": answer, "aliases": aliases, "kind": kind}
+
+
+def multiple_choice(row: dict, language: str, rng: random.Random, rows: list[dict], letter: str) -> dict:
+    """{"question", "options", "answer_idx", "answer"} with the answer at `letter`; distractors from the same group."""
+    view = localise(row, language)
+    near = [other for other in rows if other["group"] == row["group"] and other["id"] != row["id"]]
+    far = [other for other in rows if other["group"] != row["group"]]
+    near, count = rng.sample(near, len(near)), len(LETTERS) - 1
+    chosen = (near + rng.sample(far, count))[:count]
+    names = [localise(other, language)["name"] for other in chosen]
+    names.insert(LETTERS.index(letter), view["name"])
+    question = Fields(view, rng, pick(rng)).fill(rng.choice(PHRASES[language].CHOICE))
+    options = dict(zip(LETTERS, names, strict=True))
+    return {"question": question, "options": options, "answer_idx": letter, "answer": view["name"]}

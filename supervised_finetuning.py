@@ -1,0 +1,100 @@
+"""Stage 2: supervised fine-tuning with LoRA, QLoRA or all parameters, on dialogues and on thoughts with answers.
+
+    python supervised_finetuning.py recipes/starter_sft.yaml
+    python supervised_finetuning.py --model_name_or_path Qwen/Qwen3-4B --train_file_dir data/sft --template_name qwen3 \\
+        --qlora True --max_length 2048 --packing True --output_dir outputs-sft
+
+Reads alpaca, sharegpt, messages and medical-o1 rows; trains on answers and turn ends only; writes the adapter (or
+model), tokenizer with its template, lineage.json, ledger.json, metrics.json and curves.
+"""
+
+from bedside import cli, errors, logs, models, policy, runner, settle
+from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
+from bedside.checkpoints import to_resume
+from bedside.data import build, chats, tokens
+
+GROUPS = (ModelArguments, AdapterArguments, DataArguments, RunArguments)
+
+
+def main(argv: list[str] | None = None) -> None:
+    # 1. What is asked for. Nothing heavy is imported until flags and data are known to be good.
+    args = cli.parse(GROUPS, argv, "SFTConfig", __doc__)
+    logs.setup()
+    settle.training(args, "sft")
+    model_args, data_args, run_args = args[ModelArguments], args[DataArguments], args[RunArguments]
+    models.check_model_path(model_args.model_name_or_path)
+    resume_wish = args.trainer.pop("resume_from_checkpoint", None)
+    output = runner.prepare_output(args.trainer["output_dir"], run_args.overwrite_output_dir, bool(resume_wish))
+    origin = policy.origin_of(
+        model_args.model_name_or_path, args[AdapterArguments].peft_path, args[AdapterArguments].use_peft
+    )
+
+    # 2. Rows to conversations; unusable files and too many bad rows end the run here.
+    seed = args.trainer.get("seed", 42)
+    sets = chats.read_sets(**settle.chat_files(data_args, wants_eval=bool(args.trainer.get("do_eval")), seed=seed))
+
+    # 3. Conversations to ids and labels, through the template that is saved with the model.
+    tokenizer = models.load_tokenizer(
+        model_args.tokenizer_name_or_path or origin.tokenizer_path,
+        model_args.model_revision, model_args.cache_dir, model_args.trust_remote_code,
+    )  # fmt: skip
+    template = models.install_template(tokenizer, data_args.template_name)
+    encoding = tokens.encoding_for(tokenizer, template, args.trainer["max_length"], data_args.enable_thinking)
+    pack = encoding.max_length if args.trainer.get("packing") else None
+    workers = args.trainer.get("dataset_num_proc") or 1
+    train, held_out = chats.datasets(sets, tokenizer.backend_tokenizer, encoding, pack, workers, seed)
+    if logs.rank() == 0:
+        sets.ledger.write(output)
+
+    # 4. The model and its trainer.
+    from trl import SFTConfig, SFTTrainer
+
+    from bedside import adapters, generate, manifest
+    from bedside.accounting import TokenWeighted
+    from bedside.checkpoints import Sealed
+    from bedside.collate import PackedCollator
+    from bedside.evaluate.quick import Comparison
+
+    class Trainer(TokenWeighted, Sealed, SFTTrainer):
+        """TRL's trainer on our ids, with sealed checkpoints and token-weighted evaluation."""
+
+    runner.settle_precision(args.trainer)
+    config = runner.trainer_config(SFTConfig, args.trainer | settle.for_ready_ids(args.trainer), run_args.logging_dir)
+    inputs = manifest.inputs_section(sets.ledger, config, template.source)
+    resume = to_resume(resume_wish, str(output), inputs, run_args.force_resume)
+    lora = settle.lora(args[AdapterArguments])
+    model, how = policy.load(origin, lora, settle.loading(model_args, lora is None), config.gradient_checkpointing)
+    stops = models.stop_ids(tokenizer, template, model.generation_config.eos_token_id)
+    trainer = Trainer(
+        model,
+        args=config,
+        train_dataset=train,
+        eval_dataset=held_out,
+        processing_class=tokenizer,
+        data_collator=PackedCollator(tokenizer.pad_token_id) if pack else None,
+    )
+    if how != "full":
+        adapters.in_float32(trainer.model)  # TRL makes the adapters of a quantised base bfloat16
+    quant = models.quantisation_of(model)
+    runner.describe(
+        trainer.model, how, {"model": origin.path, "base": quant or str(model.dtype), "template": template.name},
+        config, len(train),
+    )  # fmt: skip
+    seal = manifest.Sealer(
+        "sft", origin, how, quant, tokenizer, stops, template, manifest.data_section(sets.ledger),
+        {**vars(model_args), **vars(data_args), **args.trainer}, config, inputs,
+        settle.vllm_can(args[AdapterArguments]), str(resume) if resume else None,
+    )  # fmt: skip
+    trainer.seal = seal.checkpoint
+
+    # 5. Train, evaluate, save, seal; with --eval_file, the same questions before and after.
+    engine = generate.ChatEngine(trainer.model, tokenizer, template, stops)
+    comparison = Comparison(trainer, engine, encoding, run_args.eval_file, output)
+    comparison.before(run_args.eval_max_new_tokens)
+    metrics = runner.train(trainer, resume, bool(args.trainer.get("do_train")), bool(args.trainer.get("do_eval")))
+    runner.save(trainer, output, tokenizer, metrics, seal, run_args.plot_loss)
+    comparison.after(run_args.eval_max_new_tokens)
+
+
+if __name__ == "__main__":
+    errors.run_command(main)
