@@ -92,7 +92,7 @@ class _Once(argparse.Action):
 
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any):
-        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+        super().__init__(allow_abbrev=False, usage="%(prog)s [RECIPE.yaml] [--flag value ...]", **kwargs)
         self.problems: list[str] = []
         self.spelled: dict[str, tuple[str, Any]] = {}
 

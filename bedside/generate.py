@@ -127,7 +127,11 @@ class ChatEngine:
         self, messages: list[dict], sampling: Sampling, enable_thinking: bool | None = None, cancel: Event | None = None
     ) -> Iterator[Delta | Answer]:
         """Deltas of thought and answer as they are written, then the whole Answer. `cancel` stops it early."""
-        from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+        from transformers import (
+            StoppingCriteria,
+            StoppingCriteriaList,
+            TextIteratorStreamer,
+        )
 
         cancel = cancel or Event()
 

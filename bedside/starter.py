@@ -14,21 +14,27 @@ from pathlib import Path
 
 from bedside.errors import ConfigError, run_command
 from bedside.synth import documents, facts
-from bedside.synth.corpus import CONTEXT, TOKENIZER_DOCUMENTS, flat_ids, make_tokenizer, tokenised
+from bedside.synth.corpus import (
+    CONTEXT,
+    TOKENIZER_DOCUMENTS,
+    flat_ids,
+    make_tokenizer,
+    tokenised,
+)
+from bedside.synth.measures import MICRO_TOKENS, ROW, autocast, measures, naming_cases
 
 SHAPE = {
-    "hidden_size": 320,
-    "num_hidden_layers": 5,
-    "num_attention_heads": 5,
-    "num_key_value_heads": 5,
+    "hidden_size": 256,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
     "head_dim": 64,
-    "intermediate_size": 896,
+    "intermediate_size": 704,
 }
-ROW = 512  # what it is pretrained on
 FEWEST_DOCUMENTS = 100
 HELD_OUT_DOCUMENTS = 200  # the lines of data/eval/documents.txt
-MEASURES = 8  # how often the held-out perplexity is taken in a run
-MICRO_TOKENS = {"cuda": 16_384, "cpu": 4096}  # tokens in one forward pass; a batch is several of them
+MEASURES = 16  # how often the held-out perplexity is taken in a run
+VOCABULARY_START = 4  # the ids before it are control tokens
 MOST_PARAMETERS = 8_000_000
 
 
@@ -65,29 +71,6 @@ def learning_rate_at(progress: float, peak: float, warm_up: float = 0.03) -> flo
     return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
 
 
-def _autocast(device: str):
-    import contextlib
-
-    import torch
-
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device == "cuda" else contextlib.nullcontext()
-
-
-def perplexity(model, ids, device: str) -> float:
-    """Perplexity of a flat array of ids, read in rows of 512."""
-    import torch
-
-    rows = torch.from_numpy(ids[: len(ids) // ROW * ROW].astype("int64")).view(-1, ROW)
-    model.eval()
-    total = 0.0
-    with torch.no_grad(), _autocast(device):
-        for batch in rows.split(MICRO_TOKENS[device] // ROW):
-            batch = batch.to(device)
-            total += model(input_ids=batch, labels=batch, use_cache=False).loss.item() * len(batch)
-    model.train()
-    return math.exp(total / len(rows))
-
-
 def _optimizer(model, learning_rate: float, device: str):
     import torch
 
@@ -97,7 +80,7 @@ def _optimizer(model, learning_rate: float, device: str):
     return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), fused=device == "cuda")
 
 
-def pretrain(model, ids, held_out, args, device: str) -> tuple[list[dict], int]:
+def pretrain(model, ids, held_out, cases, args, device: str) -> tuple[list[dict], int]:
     """Causal language modelling over every parameter; returns the curve and the number of tokens seen."""
     import torch
     from tqdm import tqdm
@@ -110,7 +93,9 @@ def pretrain(model, ids, held_out, args, device: str) -> tuple[list[dict], int]:
     forward = torch.compile(model) if args.compile else model
     order = torch.Generator().manual_seed(args.seed)
     started, measured, seen = time.monotonic(), 0, 0
-    curve = [{"tokens": 0, "heldout_document_perplexity": perplexity(model, held_out, device)}]
+    noise = torch.Generator(device).manual_seed(args.seed)
+    curve = [{"tokens": 0, **measures(model, held_out, cases, device)}]
+    best, kept = -1.0, {}
     for step in tqdm(range(steps), desc="pretraining", unit="step"):
         if step % per_epoch == 0:
             shuffled = torch.randperm(len(rows), generator=order)
@@ -120,29 +105,39 @@ def pretrain(model, ids, held_out, args, device: str) -> tuple[list[dict], int]:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(progress, args.learning_rate)
         place = step % per_epoch * per_step
-        loss = _step(forward, optimizer, rows[shuffled[place : place + per_step]], device)
+        loss = _step(forward, optimizer, rows[shuffled[place : place + per_step]], device, args, noise)
         seen += per_step * ROW
         over = progress >= 1 or step == steps - 1
         if over or progress * MEASURES >= measured + 1:
             measured = int(progress * MEASURES)
-            value = perplexity(model, held_out, device)
-            curve.append({"tokens": seen, "loss": loss, "heldout_document_perplexity": value})
-            tqdm.write(f"{seen:>12,} tokens  loss {loss:.3f}  held-out document perplexity {value:.3f}")
+            values = measures(model, held_out, cases, device)
+            curve.append({"tokens": seen, "loss": loss, **values})
+            tqdm.write(f"{seen:>12,} tokens  loss {loss:.3f}  " + "  ".join(f"{k} {v:.3f}" for k, v in values.items()))
+            if values["heldout_naming"] >= best:
+                best = values["heldout_naming"]
+                kept = {name: weight.clone() for name, weight in model.state_dict().items()}
         if over:
             break
+    model.load_state_dict(kept)  # it is trained for as long as it gains, and no longer
     return curve, seen
 
 
-def _step(forward, optimizer, batch, device: str) -> float:
-    """One optimizer step over a batch, in parts that fit; the mean loss."""
+def _step(forward, optimizer, batch, device: str, args, generator) -> float:
+    """One optimizer step over a batch, in parts that fit; the mean loss.
+
+    A share `--noise` of the input tokens is replaced by random ones (the targets are not): our documents repeat their
+    frames, and a reader who cannot rely on every word learns what the facts say instead of how a frame goes on.
+    """
     import torch
 
     parts = batch.split(MICRO_TOKENS[device] // ROW)
     total = torch.zeros((), device=device)
     for part in parts:
         part = part.to(device, non_blocking=True)
-        with _autocast(device):
-            loss = forward(input_ids=part, labels=part, use_cache=False).loss
+        wrong = torch.rand(part.shape, device=device, generator=generator) < args.noise
+        words = torch.randint(VOCABULARY_START, args.vocab_size, part.shape, device=device, generator=generator)
+        with autocast(device):
+            loss = forward(input_ids=torch.where(wrong, words, part), labels=part, use_cache=False).loss
         (loss * len(part) / len(batch)).backward()
         total += loss.detach() * len(part) / len(batch)
     for group in optimizer.param_groups:
@@ -184,7 +179,7 @@ def save(model, tokenizer, curve: list[dict], metrics: dict, args) -> None:
     target = Path(args.output_dir)
     target.mkdir(parents=True, exist_ok=True)
     model.generation_config = GenerationConfig(
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_new_tokens=256
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     model.to("cpu", torch.bfloat16).save_pretrained(target)
     tokenizer.save_pretrained(target)
@@ -210,12 +205,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bedside.starter", description=__doc__.splitlines()[0])
     parser.add_argument("--output_dir", default="models/starter")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--documents", type=int, default=400_000, help="documents to render")
-    parser.add_argument("--epochs", type=float, default=4.0)
+    parser.add_argument("--documents", type=int, default=1_600_000, help="documents to render")
+    parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so many minutes of training; 0: never")
     parser.add_argument("--vocab_size", type=int, default=5000)
     parser.add_argument("--batch_tokens", type=int, default=65_536, help="tokens of one optimizer step")
     parser.add_argument("--learning_rate", type=float, default=2e-3)
+    parser.add_argument("--noise", type=float, default=0.15, help="share of input tokens replaced by random ones")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--processes", type=int, default=0, help="processes that render and tokenise; 0: one per core")
     parser.add_argument("--compile", action="store_true", help="compile the model with torch.compile first")
@@ -237,10 +233,11 @@ def main(argv: list[str] | None = None) -> int:
     texts = list(documents.heldout_documents(rows, HELD_OUT_DOCUMENTS, args.seed))
     held_out = flat_ids(tokenizer.backend_tokenizer, texts)
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, {len(ids):,} training tokens, on {device}")
-    curve, seen = pretrain(model, ids, held_out, args, device)
+    cases = naming_cases(tokenizer, rows, args.seed)
+    curve, seen = pretrain(model, ids, held_out, cases, args, device)
     unused = wake_unused_rows(model, ids, args.seed)
     metrics = {
-        "heldout_document_perplexity": perplexity(model, held_out, device),
+        **measures(model, held_out, cases, device),
         "untrained_perplexity": curve[0]["heldout_document_perplexity"],
         "tokens_seen": seen,
         "training_tokens": len(ids),

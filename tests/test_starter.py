@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bedside import lineage, starter
-from bedside.synth import corpus, documents, facts
+from bedside.synth import measures, corpus, documents, facts
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "starter"
 ROWS = facts.load()
@@ -92,7 +92,8 @@ def test_tokens_do_not_depend_on_the_number_of_processes(small, monkeypatch):
     one = corpus.tokenised(small, ROWS, 100, 7, processes=1)
     two = corpus.tokenised(small, ROWS, 100, 7, processes=2)
     assert one.dtype == np.uint16 and np.array_equal(one, two)
-    assert (one == small.eos_token_id).sum() == 100
+    joined = 100 - (one == small.eos_token_id).sum()  # some documents share one paragraph break instead
+    assert 0 < joined < 40
 
 
 def test_the_learning_rate_rises_then_falls_to_a_tenth():
@@ -137,7 +138,9 @@ def test_the_shipped_model_reads_held_out_documents_as_well_as_it_says():
     tokenizer = AutoTokenizer.from_pretrained(SHIPPED)
     model = AutoModelForCausalLM.from_pretrained(SHIPPED, dtype="float32")
     texts = list(documents.heldout_documents(ROWS, starter.HELD_OUT_DOCUMENTS, record["seed"]))
-    value = starter.perplexity(model, corpus.flat_ids(tokenizer.backend_tokenizer, texts), "cpu")
+    value = measures.perplexity(model, corpus.flat_ids(tokenizer.backend_tokenizer, texts), "cpu")
     stated = record["metrics"]["heldout_document_perplexity"]
     assert value == pytest.approx(stated, rel=0.05)  # it was measured before rounding to bf16
+    cases = measures.naming_cases(tokenizer, ROWS, record["seed"])
+    assert measures.naming(model, cases, "cpu") >= record["metrics"]["heldout_naming"] - 0.02
     assert stated < record["metrics"]["untrained_perplexity"] / 50

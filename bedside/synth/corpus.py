@@ -20,7 +20,16 @@ TOKENIZER_DOCUMENTS = 40_000
 
 def make_tokenizer(rows: list[dict], seed: int, vocab_size: int, count: int = TOKENIZER_DOCUMENTS):
     """A byte-level BPE tokenizer of our documents, with the chat tokens present but unused and no chat template."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        trainers,
+    )
     from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())

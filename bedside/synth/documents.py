@@ -6,20 +6,21 @@ from collections.abc import Iterator
 from bedside.synth.facts import LANGUAGES, localise
 from bedside.synth.fields import PHRASES, Fields
 
-# kind: (share in per cent, what may follow, most sentences that follow). The first five run from the findings to the
+# kind: (share in per cent, what may follow, most sentences that follow). The first six run from the findings to the
 # name, 55 % together, half of them in the patient's words: that is the knowledge the fine-tuning stages draw on.
 KINDS = {
-    "case": (14, ("care", "place", "alarm"), 1),
-    "story": (20, ("care", "place", "confusion"), 1),
+    "clinic": (16, ("alarm",), 1),
+    "case": (11, ("care", "place", "alarm"), 1),
+    "story": (16, ("care", "place", "confusion"), 1),
     "glossary": (8, ("place",), 1),
-    "round": (6, ("alarm",), 1),
-    "differential": (7, ("place", "care"), 1),
-    "entry": (9, ("care", "alarm", "medicine", "confusion", "place"), 2),
-    "triage": (6, ("care",), 1),
+    "round": (4, ("alarm",), 1),
+    "differential": (6, ("place", "care"), 1),
+    "entry": (7, ("care", "alarm", "medicine", "confusion", "place"), 2),
+    "triage": (5, ("care",), 1),
     "drug": (6, ("place",), 1),
     "leaflet": (7, ("alarm", "medicine"), 1),
-    "handbook": (5, ("alarm", "medicine"), 1),
-    "full": (7, (), 0),
+    "handbook": (4, ("alarm", "medicine"), 1),
+    "full": (5, (), 0),
 }
 PAIR_SHARE = 5
 _WHEEL = [kind for kind, (share, _, _) in KINDS.items() for _ in range(share)] + [None] * PAIR_SHARE
@@ -65,6 +66,20 @@ def documents(rows: list[dict], n: int, seed: int | str, language: str | None = 
 def heldout_documents(rows: list[dict], n: int, seed: int | str, language: str | None = None) -> Iterator[str]:
     """n documents in frames that `documents` never uses; they measure what was learnt about the facts."""
     yield from _stream(rows, n, f"heldout-documents-{seed}", language, held_out=True)
+
+
+CONCLUDING = ("case", "story", "glossary")  # kinds whose every frame ends in the name
+
+
+def heldout_conclusions(rows: list[dict], n: int, seed: int | str) -> Iterator[tuple[str, str]]:
+    """n held-out documents that end in the condition's name, with that name."""
+    rng = random.Random(f"conclusions-{seed}")
+    for number in range(n):
+        view = localise(rows[int(rng.random() * len(rows))], LANGUAGES[number % len(LANGUAGES)])
+        kind = CONCLUDING[int(rng.random() * len(CONCLUDING))]
+        fields = Fields(view, rng, rng.sample(_INDICES, 3))
+        body = fields.phrases.DOCUMENTS[kind][-1].removesuffix("{points}")
+        yield fields.fill(body) + fields.fill(fields.phrases.POINTS[0]), view["name"]
 
 
 def _stream(rows: list[dict], n: int, seed: str, language: str | None, held_out: bool) -> Iterator[str]:

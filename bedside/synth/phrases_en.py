@@ -116,6 +116,26 @@ DOCUMENTS = {
         'Heard: "{says}." Noted: {terms}. {points}',
         'The complaint "{says}" was translated into {terms}. {points}',
     ],
+    "clinic": [
+        "Clinic note. Subjective: {says}. Objective: {terms}. Assessment: {name}; {mimic} {differs}. Plan: {step1}; {step2}.",
+        (
+            "{Person}. In the patient's words: {says}. In ours: {terms}. Impression: {name}? Less likely {mimic}, since {mimic} "
+            "{differs}. {When}."
+        ),
+        (
+            "Letter from {department}: {person} reported this: {says}. We recorded {terms} and diagnosed {name}. Please {step1} "
+            "and {step2}."
+        ),
+        "Telephone record. Caller: {says}. Summary: {terms}. Suspected {name}; {when}.",
+        "History: {says}. Translated: {terms}. Diagnosis {name}, not {mimic}: {mimic} {differs}. Department: {department}.",
+        "Emergency sheet. Said: {says}. Found: {terms}. Called: {name}. Level: {level}. Danger signs: {flag1}; {flag2}.",
+        "Consultation report: {says}; that is, {terms}. {points} {Department} will {step1}, then {step2}.",
+        "What was it? At first only this: {says}. Then, on the form: {terms}. In the end: {name}, treated by {department}.",
+        (
+            "Note for colleagues: the patient tells of this: {says}. Read it as {terms}, think of {name}, and remember that "
+            "{mimic} {differs}."
+        ),
+    ],
     "differential": [
         "{Terms} speak for {name} rather than {mimic}. {Mimic} {differs}.",
         "{Name} and {mimic} are often confused. {Mimic} {differs}, while {name} shows {terms}.",

@@ -104,6 +104,17 @@ DOCUMENTS = {
         "听到的是：“{says}。”记下的是：{terms}。{points}",
         "主诉“{says}”被整理为{terms}。{points}",
     ],
+    "clinic": [
+        "门诊记录。主观：{says}。客观：{terms}。评估：{name}；{mimic}{differs}。计划：{step1}；{step2}。",
+        "{person}。患者原话：{says}。记录为：{terms}。印象：{name}？{mimic}可能性小，因为{mimic}{differs}。{when}。",
+        "{department}来函：{person}自述{says}。我们记录到{terms}，诊断{name}，请{step1}并{step2}。",
+        "电话记录。来电者说：{says}。概括：{terms}。怀疑{name}，{when}。",
+        "病史：{says}。换成术语：{terms}。诊断{name}，不是{mimic}，{mimic}{differs}。科室：{department}。",
+        "急诊登记。自述：{says}。所见：{terms}。结论：{name}。分级：{level}。危险信号：{flag1}；{flag2}。",
+        "会诊意见：{says}，也就是{terms}。{points}{department}将{step1}，再{step2}。",
+        "究竟是什么？起初只知道{says}。表上写着{terms}。最后确定是{name}，由{department}治疗。",
+        "写给同事：患者讲的是{says}，应理解为{terms}，想到{name}，并记住{mimic}{differs}。",
+    ],
     "differential": [
         "{terms}支持{name}，而不是{mimic}。{mimic}{differs}。",
         "{name}与{mimic}常被混淆。{mimic}{differs}，而{name}有{terms}。",

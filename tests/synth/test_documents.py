@@ -12,7 +12,7 @@ ROWS = facts.load()
 SAMPLE = list(documents.documents(ROWS, 4000, 1)) + list(documents.heldout_documents(ROWS, 1000, 1))
 PHRASES = {"zh": phrases_zh, "en": phrases_en}
 CHAT = re.compile(
-    r"[<>|{}]|\n|\r|\?|？|\b(user|assistant|human|gpt|question|answer)\s*[:：]|(问|答|用户|助手)[:：]", re.IGNORECASE
+    r"[<>|{}]|\n|\r|\b(user|assistant|human|gpt|question|answer)\s*[:：]|(问|答|用户|助手)[:：]", re.IGNORECASE
 )
 
 
