@@ -74,7 +74,8 @@ def main(argv: list[str] | None = None) -> None:
         data_collator=PackedCollator(tokenizer.pad_token_id) if pack else None,
     )
     if how != "full":
-        adapters.in_float32(trainer.model)  # TRL makes the adapters of a quantised base bfloat16
+        # TRL makes the adapters of a quantised base bfloat16; ours stay float32.
+        adapters.in_float32(trainer.model, whole_modules=config.bf16 or config.fp16)
     quant = models.quantisation_of(model)
     runner.describe(
         trainer.model, how, {"model": origin.path, "base": quant or str(model.dtype), "template": template.name},

@@ -63,12 +63,15 @@ def continue_adapter(base: PreTrainedModel, directory: str, trainable: bool = Tr
     return in_float32(PeftModel.from_pretrained(base, directory, is_trainable=trainable))
 
 
-def in_float32(model: torch.nn.Module) -> Any:
-    """Trainable adapter weights as float32, in place: bfloat16 loses updates smaller than 0.4 % of a weight."""
+def in_float32(model: torch.nn.Module, whole_modules: bool = False) -> Any:
+    """Adapter weights as float32, in place: bfloat16 loses updates smaller than 0.4 % of a weight.
+
+    `whole_modules` (under autocast, which casts their inputs) does the same for modules that are trained in full.
+    """
     import torch
 
     for name, parameter in model.named_parameters():
-        if "lora_" in name or parameter.requires_grad:
+        if "lora_" in name or (whole_modules and parameter.requires_grad):
             parameter.data = parameter.data.to(torch.float32)
     return model
 

@@ -1,0 +1,104 @@
+"""Shared by all tests: no network, fixed threads, a tokenizer and a model made in-process.
+
+    sh run_tests.sh            everything
+    sh run_tests.sh -k sft     what has sft in its name
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPO))
+
+_SENTENCES = [
+    "The patient has had a fever and a cough for three days. What should be done?",
+    "First measure the temperature, then listen to the chest.",
+    "患者发热咳嗽三天，应该怎么办？先测体温，再听诊肺部。",
+    "建议多喝水，注意休息，必要时到医院就诊。",
+] * 4
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The repository's root."""
+    return REPO
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    """Relative paths in commands (models/starter, data/sft) mean the repository's."""
+    monkeypatch.chdir(REPO)
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    """A byte-level BPE of 400 tokens with ChatML and think tokens, trained on four sentences."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
+    core.train_from_iterator(
+        _SENTENCES,
+        trainers.BpeTrainer(
+            vocab_size=398, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        ),
+    )
+    core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in ("<think>", "</think>")])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token="<|endoftext|>",
+        pad_token="<|pad|>",
+        extra_special_tokens=["<|im_start|>", "<|im_end|>"],
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory, tiny_tokenizer) -> str:
+    """A random Qwen3 of two layers and width 64 with the tiny tokenizer, saved in bfloat16."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=len(tiny_tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        eos_token_id=tiny_tokenizer.eos_token_id,
+        pad_token_id=tiny_tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    directory = tmp_path_factory.mktemp("tiny") / "model"
+    Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(directory)
+    tiny_tokenizer.save_pretrained(directory)
+    return str(directory)
+
+
+@pytest.fixture
+def sft_file(tmp_path) -> Path:
+    """Twelve short rows: thoughts and plain answers, one and two turns."""
+    rows = []
+    for number in range(6):
+        rows.append({"Question": f"Fever for {number} days?", "Complex_CoT": "Think of flu.", "Response": "Rest and drink."})
+        turns = [("human", "咳嗽怎么办？"), ("gpt", "多喝水。"), ("human", f"要吃药吗{number}？"), ("gpt", "先就医。")]
+        rows.append({"conversations": [{"from": who, "value": text} for who, text in turns]})
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
