@@ -63,6 +63,10 @@ def settle_precision(trainer: dict[str, Any]) -> None:
     cuda = torch.cuda.is_available() and not trainer.get("use_cpu")
     if not cuda:
         problems = []
+        if trainer.get("fp16_full_eval"):
+            problems.append("--fp16_full_eval True: needs a CUDA GPU; drop the flag")
+        if trainer.get("ddp_backend") == "nccl":
+            problems.append("--ddp_backend nccl: needs CUDA GPUs; use gloo, or drop the flag")
         if trainer.get("tf32"):
             problems.append("--tf32 True: needs an Ampere or newer CUDA GPU; drop the flag")
         if str(trainer.get("optim", "")).startswith("paged_"):
@@ -71,8 +75,7 @@ def settle_precision(trainer: dict[str, Any]) -> None:
             raise ConfigError(problems)
         if trainer.get("fp16"):
             logs.warn("--fp16 needs a CUDA GPU; computing in float32 on this CPU (use --bf16 True for bfloat16)")
-        trainer["fp16"], trainer["bf16"] = False, bool(trainer.get("bf16"))
-        trainer["use_cpu"] = True
+        trainer["fp16"], trainer["bf16"], trainer["use_cpu"] = False, bool(trainer.get("bf16")), True
         return
     can = torch.cuda.is_bf16_supported(including_emulation=False)
     if trainer.get("bf16") and not can:
@@ -85,12 +88,16 @@ def settle_precision(trainer: dict[str, Any]) -> None:
 
 
 def trainer_config(config: type, trainer: dict[str, Any], logging_dir: str | None) -> Any:
-    """The trainer's config object from settled flags."""
+    """The trainer's config object from settled flags; seeds everything, because adapters start from random numbers."""
+    from transformers import set_seed
+
     os.environ["TENSORBOARD_LOGGING_DIR"] = logging_dir or str(Path(trainer["output_dir"]) / "runs")
     try:
-        return config(**trainer)
+        made = config(**trainer)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"the trainer refuses these flags: {' '.join(str(error).split())}") from None
+    set_seed(made.seed)
+    return made
 
 
 def train(trainer: Any, resume: Path | None, do_train: bool, do_eval: bool) -> dict[str, Any]:
