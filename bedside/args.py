@@ -1,23 +1,39 @@
 """Every flag, once. A field is a flag; its `aliases` are the spellings of MedicalGPT, LLaMA-Factory and the like.
 
 The trainer's own flags (learning rate, logging, saving ...) come from `trainer_flags`, so that nothing is declared
-twice and nothing is missing. Nothing heavy is imported: a wrong flag is reported at once.
+twice and nothing is missing. Nothing heavy is imported: a wrong flag is reported at once. `spellings` holds the names
+that are translated, accepted or refused.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 
-def flag(default: Any, text: str, aliases: tuple[str, ...] = (), choices: tuple[str, ...] | None = None) -> Any:
-    """A dataclass field that is a flag."""
-    return field(default=default, metadata={"help": text, "aliases": aliases, "choices": choices})
+def flag(
+    default: Any,
+    text: str,
+    aliases: tuple[str, ...] = (),
+    choices: tuple[str, ...] | None = None,
+    only: tuple | None = None,
+) -> Any:
+    """A dataclass field that is a flag. `choices` are the texts it takes; `only` the values that other toolkits'
+    commands may say, any other being refused. A text "joined by commas" may also be words that follow one another.
+    """
+    return field(default=default, metadata={"help": text, "aliases": aliases, "choices": choices, "only": only})
+
+
+_DTYPES = ("auto", "bfloat16", "bf16", "float16", "fp16", "float32", "fp32")
 
 
 @dataclass
 class ModelArguments:
     """Which model, in which precision, with which adapter."""
 
-    model_name_or_path: str = flag("models/starter", "model directory or hub name; the default is the shipped starter")
+    model_name_or_path: str = flag(
+        "models/starter",
+        "model directory or hub name; the default is the shipped starter",
+        ("base_model", "base_model_name_or_path"),
+    )
     tokenizer_name_or_path: str | None = flag(None, "tokenizer, if not the model's own", ("tokenizer_path",))
     cache_dir: str | None = flag(None, "where downloaded models are kept (default: the Hugging Face cache)")
     model_revision: str = flag("main", "branch, tag or commit of a hub model", ("revision",))
@@ -26,9 +42,11 @@ class ModelArguments:
         "auto",
         "precision the base is held in: auto (the file's), bfloat16, float16 or float32",
         ("torch_dtype",),
-        ("auto", "bfloat16", "bf16", "float16", "fp16", "float32", "fp32"),
+        _DTYPES,
     )
-    device_map: str | None = flag(None, "auto spreads one process's model over its GPUs; ignored under torchrun")
+    device_map: str | None = flag(
+        None, "auto spreads one process's model over its GPUs; ignored under torchrun", (), ("auto",)
+    )
     attn_implementation: str | None = flag(None, "sdpa, eager, flash_attention_2, ... (default: sdpa)")
     flash_attn: str | None = flag(
         None, "True/fa2 asks for flash attention and falls back to sdpa, saying so; sdpa, disabled, auto"
@@ -36,9 +54,13 @@ class ModelArguments:
     load_in_4bit: bool = flag(False, "hold the frozen base in 4-bit NF4")
     load_in_8bit: bool = flag(False, "hold the frozen base in 8-bit")
     quantization_bit: int | None = flag(None, "4 or 8, LLaMA-Factory's spelling of the two flags above")
+    quantization_method: str = flag("bnb", "accepted as bnb: bitsandbytes quantises", (), ("bnb", "bitsandbytes"))
+    use_fast_tokenizer: bool = flag(True, "accepted as True: fast tokenizers are always used", (), None, (True,))
     qlora: bool = flag(False, "4-bit NF4 with double quantisation and LoRA, exactly that")
     double_quantization: bool = flag(
-        True, "quantise the 4-bit scales too (0.3 GB less at 7B)", ("bnb_4bit_use_double_quant",)
+        True,
+        "quantise the 4-bit scales too (0.3 GB less at 7B)",
+        ("bnb_4bit_use_double_quant", "use_bnb_nested_quant"),
     )
     bnb_4bit_quant_type: str = flag("nf4", "nf4 or fp4", ("quantization_type",), ("nf4", "fp4"))
 
@@ -48,7 +70,9 @@ class AdapterArguments:
     """LoRA and its relatives. All numbers are PEFT's."""
 
     use_peft: bool = flag(True, "train an adapter; False trains every parameter")
-    finetuning_type: str | None = flag(None, "lora or full, LLaMA-Factory's spelling of --use_peft")
+    finetuning_type: str | None = flag(
+        None, "lora or full, LLaMA-Factory's spelling of --use_peft", (), ("lora", "full")
+    )
     lora_r: int = flag(8, "rank of the update", ("lora_rank", "r"))
     lora_alpha: float = flag(16, "the update is scaled by alpha / r (alpha / sqrt(r) with rsLoRA)")
     lora_dropout: float = flag(0.05, "dropout in front of the adapter, 0..1")
@@ -56,14 +80,18 @@ class AdapterArguments:
         "all", "linear layers that get an adapter: all, or names joined by commas", ("target_modules", "lora_target")
     )
     lora_modules_to_save: str | None = flag(
-        None, "modules trained in full and saved beside the adapter", ("modules_to_save", "additional_target")
+        None,
+        "modules trained in full and saved beside the adapter, joined by commas",
+        ("modules_to_save", "additional_target"),
     )
     use_dora: bool = flag(False, "DoRA: also train each column's magnitude")
     use_rslora: bool = flag(False, "rsLoRA: scale by alpha / sqrt(r)")
     init_lora_weights: str = flag("true", "true, gaussian, pissa, pissa_niter_16, olora, ...")
     pissa_init: bool = flag(False, "LLaMA-Factory's spelling of --init_lora_weights pissa")
     peft_path: str | None = flag(
-        None, "continue this adapter instead of starting a new one", ("adapter_name_or_path", "lora_model")
+        None,
+        "continue this adapter instead of starting a new one",
+        ("adapter_name_or_path", "lora_model", "peft_model_path"),
     )
 
 
@@ -74,11 +102,14 @@ class DataArguments:
     train_file_dir: str | None = flag(None, "training file or directory", ("train_file", "train_data"))
     validation_file_dir: str | None = flag(None, "held-out file or directory", ("validation_file",))
     dataset: str | None = flag(None, "names registered in dataset_info.json, joined by commas")
+    eval_dataset: str | None = flag(None, "held-out datasets registered in dataset_info.json, joined by commas")
     dataset_dir: str = flag("data", "directory of dataset_info.json")
     validation_split_percentage: float | None = flag(
         None, "hold out this share of the rows, in percent (default 1 with --do_eval and no validation files)"
     )
-    val_size: float | None = flag(None, "LLaMA-Factory's spelling: a share below 1, or a number of rows")
+    val_size: float | None = flag(
+        None, "LLaMA-Factory's spelling: a share below 1, or a number of rows", ("val_set_size",)
+    )
     max_train_samples: int | None = flag(None, "use the first N usable rows", ("max_samples",))
     max_eval_samples: int | None = flag(None, "evaluate on the first N usable rows")
     template_name: str | None = flag(
@@ -91,8 +122,10 @@ class DataArguments:
     max_bad_rate: float = flag(0.01, "stop if more than this share of the rows is unusable (0 is --strict)")
     strict: bool = flag(False, "stop at the first unusable row's file: --max_bad_rate 0")
     overwrite_cache: bool = flag(False, "accepted: rows are read anew in every run, there is no cache to overwrite")
-    ignore_pad_token_for_loss: bool = flag(True, "accepted as True: padding is never trained on")
-    train_on_inputs: bool = flag(False, "accepted as False: only answers are trained on")
+    ignore_pad_token_for_loss: bool = flag(True, "accepted as True: padding is never trained on", (), None, (True,))
+    train_on_inputs: bool = flag(
+        False, "accepted as False: only answers are trained on", ("train_on_prompt",), None, (False,)
+    )
 
 
 @dataclass
@@ -124,14 +157,20 @@ class MergeArguments:
         ("auto", "original", "nf4"),
     )
     dtype: str = flag("keep", "precision of the merged file", ("torch_dtype",), ("keep", "bf16", "fp16", "fp32"))
-    max_shard_size: str = flag("5GB", "largest safetensors file", ("export_size",))
+    max_shard_size: str = flag("5GB", "largest safetensors file; a number alone counts GB", ("export_size",))
     verify: int = flag(64, "tokens compared after reloading; 0 skips the proof")
     max_error_ratio: float = flag(0.10, "refuse if the merge error exceeds this share of the adapter's effect")
     trained_quant: str | None = flag(None, "nf4 or none, for an adapter without lineage.json", (), ("nf4", "none"))
     overwrite_output_dir: bool = flag(False, "replace an existing --output_dir")
     cache_dir: str | None = flag(None, "where downloaded models are kept")
     resize_emb: bool = flag(False, "accepted: rows are added where the adapter has them, and never removed")
-    tokenizer_path: str | None = flag(None, "accepted if it is the adapter's own tokenizer")
+    tokenizer_path: str | None = flag(
+        None, "accepted if it is the adapter's own tokenizer", ("tokenizer_name_or_path",)
+    )
+    template_name: str | None = flag(
+        None, "accepted: the merged model carries the adapter's own template", ("template",)
+    )
+    finetuning_type: str = flag("lora", "accepted as lora: only adapters are merged", (), ("lora",))
     hf_hub_model_id: str | None = flag(None, "not supported: push the merged directory with `hf upload`")
 
 
@@ -145,25 +184,30 @@ class InferenceArguments:
     lora_model: str | None = flag(None, "adapter directory", ("peft_path", "adapter_name_or_path", "peft_model_path"))
     tokenizer_path: str | None = flag(None, "tokenizer, if not the model's own", ("tokenizer_name_or_path",))
     cache_dir: str | None = flag(None, "where downloaded models are kept")
+    model_revision: str = flag("main", "branch, tag or commit of a hub model", ("revision",))
+    trust_remote_code: bool = flag(False, "run Python code that comes with the model; leave it off")
     template_name: str | None = flag(None, "chat template (default: the one saved with the model)", ("template",))
-    system_prompt: str | None = flag(None, "system turn in front of every conversation")
+    system_prompt: str | None = flag(None, "system turn of conversations that bring none of their own")
     enable_thinking: bool | None = flag(None, "False asks a hybrid model to answer without a thought")
     interactive: bool = flag(False, "chat in the terminal")
     data_file: str | None = flag(None, "JSONL (any SFT format, or prompt/messages) or one prompt a line")
+    encoding: str | None = flag(None, "encoding of --data_file if not UTF-8, such as gb18030")
+    role_map: str | None = flag(None, "roles of a sharegpt file, as patient=user,doctor=assistant")
     output_file: str = flag("predictions.jsonl", "where answers go; a file that is there is continued")
     overwrite_output_file: bool = flag(False, "start --output_file anew", ("overwrite_output",))
     batch_size: int = flag(8, "prompts answered at once", ("eval_batch_size",))
     dtype: str = flag(
         "auto",
         "precision: auto, bfloat16, float16 or float32",
-        ("torch_dtype",),
-        ("auto", "bfloat16", "bf16", "float16", "fp16", "float32", "fp32"),
+        ("torch_dtype", "infer_dtype"),
+        _DTYPES,
     )
-    device_map: str | None = flag(None, "auto spreads the model over all GPUs")
+    device_map: str | None = flag(None, "auto spreads the model over all GPUs", (), ("auto",))
     attn_implementation: str | None = flag(None, "sdpa, eager, flash_attention_2, ...")
     load_in_4bit: bool = flag(False, "hold the base in 4-bit NF4")
     load_in_8bit: bool = flag(False, "hold the base in 8-bit")
     quantization_bit: int | None = flag(None, "4 or 8, LLaMA-Factory's spelling of the two flags above")
+    finetuning_type: str = flag("lora", "accepted: adapters are told by --lora_model", (), ("lora", "full"))
     max_new_tokens: int = flag(512, "longest answer, thought included, in tokens")
     temperature: float = flag(0.7, "0 takes the likeliest token every time")
     top_p: float = flag(0.9, "sample from the smallest set of tokens with this probability, 0..1")
@@ -171,46 +215,7 @@ class InferenceArguments:
     repetition_penalty: float = flag(1.0, "above 1 makes repeated tokens less likely")
     seed: int = flag(42, "seed of sampling")
     gpus: str | None = flag(None, "not supported: set CUDA_VISIBLE_DEVICES")
-    only_cpu: bool = flag(False, "run on the CPU although there is a GPU", ("use_cpu",))
+    resize_emb: bool = flag(False, "accepted: the base's rows are never changed")
+    only_cpu: bool = flag(False, "run on the CPU although there is a GPU", ("use_cpu", "no_cuda"))
     stream: bool = flag(True, "show the answer while it is written", ("streaming",))
     single_tune: bool = flag(False, "forget the conversation after every answer")
-
-
-# A retired or foreign flag stops the run with the sentence that helps.
-RETIRED = {
-    "shift_attn": "--shift_attn: S2-attention is not offered; use --max_length with packing",
-    "rope_scaling": "--rope_scaling: edit rope_scaling in the model's config.json instead",
-    "use_fast_tokenizer": "--use_fast_tokenizer: fast tokenizers are always used; drop the flag",
-    "hf_hub_token": "--hf_hub_token: secrets come from the environment; set HF_TOKEN",
-    "hub_token": "--hub_token: secrets come from the environment; set HF_TOKEN",
-    "max_source_length": "--max_source_length: use --max_length (question and answer together, in tokens)",
-    "max_target_length": "--max_target_length: use --max_length (question and answer together, in tokens)",
-    "use_unsloth": "--use_unsloth: not needed; bedside has its own fast path. Drop the flag",
-    "enable_liger_kernel": "--enable_liger_kernel: use --use_liger_kernel",
-    "local_rank": "--local_rank: launchers set LOCAL_RANK in the environment; drop the flag",
-    "chat_template_path": "--chat_template_path: use --template_name",
-    "assistant_only_loss": "--assistant_only_loss: only answers are trained on, always; drop the flag",
-    "completion_only_loss": "--completion_only_loss: only answers are trained on, always; drop the flag",
-    "dataset_text_field": "--dataset_text_field: rows are recognised by their fields (docs/data-formats.md)",
-    "dataset_kwargs": "--dataset_kwargs: rows are tokenized by bedside; drop the flag",
-    "model_init_kwargs": "--model_init_kwargs: use --dtype, --attn_implementation, --device_map, --model_revision",
-    "truncation_mode": "--truncation_mode: answers are never cut; over-long rows lose old turns or are left out",
-    "eos_token": "--eos_token: the template decides what ends a turn; use --template_name",
-    "pad_token": "--pad_token: chosen so that it never ends a turn; drop the flag",
-    "padding_free": "--padding_free: use --packing True, which needs no padding either",
-    "shuffle_dataset": "--shuffle_dataset: rows are shuffled by --seed in every epoch; drop the flag",
-    "save_only_model": "--save_only_model: a checkpoint without its optimizer cannot be resumed; drop the flag",
-    "enable_jit_checkpoint": "--enable_jit_checkpoint: not offered; use --save_steps",
-}
-
-# Trainer flags under older or other names.
-TRAINER_ALIASES = {
-    "max_length": ("model_max_length", "cutoff_len", "max_seq_length", "max_seq_len", "block_size"),
-    "dataset_num_proc": ("preprocessing_num_workers",),
-    "eval_strategy": ("evaluation_strategy",),
-    "neftune_noise_alpha": ("neft_alpha",),
-    "use_cpu": ("no_cuda",),
-    "packing": ("neat_packing",),
-    "per_device_train_batch_size": ("train_batch_size", "micro_batch_size"),
-    "per_device_eval_batch_size": ("eval_batch_size",),
-}

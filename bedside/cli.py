@@ -1,230 +1,222 @@
-"""argv and recipes to the dataclasses of `args.py`: types, aliases, conflicts, and the nearest name for a typo."""
+"""argv and recipes to the dataclasses of `args`: types, aliases, layers, and the nearest name for a typo.
 
-import argparse
+A recipe and the command line become the same thing, `Given` words, so that a value means the same in both.
+"""
+
 import dataclasses
 import difflib
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, Union, get_args, get_origin
+from typing import Any, NamedTuple
 
-from bedside.args import RETIRED, TRAINER_ALIASES
+from bedside import usage
 from bedside.errors import ConfigError
-from bedside.trainer_flags import TrainerFlag, flags_of
+from bedside.flagtable import Flag, convert, spellings, table
+from bedside.spellings import ACCEPTED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES
 
-_YES, _NO = ("true", "1", "yes", "y", "on"), ("false", "0", "no", "n", "off")
-_NOTHING = ("none", "null", "")
+_RECIPES = (".yaml", ".yml", ".json")
 
 
 @dataclasses.dataclass
 class Parsed:
-    """The groups' instances by class name, the trainer's flags, and what the user gave explicitly."""
+    """The groups' instances by class, the trainer's flags, what was given explicitly, and what to tell the user."""
 
     groups: dict[type, Any]
     trainer: dict[str, Any]
     given: set[str]
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def __getitem__(self, group: type) -> Any:
         return self.groups[group]
 
 
-def boolean(text: str) -> bool:
-    """`True`, `true`, `1`, `yes` ... as a bool."""
-    if text.lower() in _YES + _NO:
-        return text.lower() in _YES
-    raise argparse.ArgumentTypeError(f"expected True or False, found {text}")
+class Given(NamedTuple):
+    """One flag as it stands on the command line or in a recipe: the name as spelled, its words, and where."""
+
+    spelled: str
+    words: list[str]
+    where: str = ""
 
 
-def _optional(convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    def converted(text: str) -> Any:
-        return None if text.lower() in _NOTHING else convert(text)
-
-    converted.__name__ = getattr(convert, "__name__", "value")
-    return converted
-
-
-def _json_or_text(text: str) -> Any:
-    return json.loads(text) if text.lstrip().startswith(("{", "[")) else text
-
-
-def _list_or_text(text: str) -> Any:
-    return [item.strip() for item in text.split(",")] if "," in text and "{" not in text else _json_or_text(text)
-
-
-def _converter(annotation: str) -> tuple[Callable[[str], Any], bool]:
-    """`(converter, is_bool)` for an annotation's text, such as "int | None"."""
-    kinds = {kind.strip() for kind in annotation.split("|")}
-    optional = "None" in kinds
-    if any(kind.startswith("list") for kind in kinds):
-        base: Callable = _list_or_text
-    elif any(kind.startswith("dict") for kind in kinds):
-        base = _json_or_text
-    elif "str" in kinds or any(kind.endswith(("Type", "Strategy", "Names", "Config")) for kind in kinds):
-        base = str
-    elif "float" in kinds:
-        base = float
-    elif "int" in kinds:
-        base = int
-    elif "bool" in kinds:
-        return (_optional(boolean) if optional else boolean), True
-    else:
-        base = str
-    return (_optional(base) if optional else base), "bool" in kinds
+def _given_words(argv: list[str]) -> tuple[list[str], list[Given]]:
+    """`(words before the first flag, flags with their words)`; dashes in a flag's name count as underscores."""
+    loose: list[str] = []
+    found: list[Given] = []
+    for word in argv:
+        if word.startswith("--") and len(word) > 2:
+            name, equals, value = word[2:].partition("=")
+            found.append(Given(name.replace("-", "_"), [value] if equals else []))
+        elif found:
+            found[-1].words.append(word)
+        else:
+            loose.append(word)
+    return loose, found
 
 
-def _annotation_text(kind: Any) -> str:
-    if get_origin(kind) is Union or type(kind).__name__ == "UnionType":
-        return " | ".join("None" if arg is type(None) else arg.__name__ for arg in get_args(kind))
-    return kind if isinstance(kind, str) else kind.__name__
+def _recipe_of(loose: list[str], found: list[Given]) -> tuple[str | None, list[str]]:
+    """The recipe named first or by --config (taken out of `found`), and problems."""
+    recipes = [word for word in loose if word.endswith(_RECIPES)]
+    problems = [
+        f"unexpected argument {word}; flags begin with --, a recipe ends in .yaml"
+        for word in loose
+        if word not in recipes
+    ]
+    for flag in [flag for flag in found if flag.spelled == "config"]:
+        found.remove(flag)
+        recipes += flag.words[:1]
+        if len(flag.words) != 1:
+            problems.append("--config: expected one YAML file after it")
+    if len(set(recipes)) > 1:
+        problems.append(f"{' and '.join(recipes)}: give one recipe")
+    return (recipes[0] if recipes else None), problems
 
 
-class _Once(argparse.Action):
-    """Store a value; two spellings of one flag with different values are a conflict, not a last-one-wins."""
+def _read_recipe(path: str, known: dict[str, Flag]) -> list[Given]:
+    """The lines of a YAML recipe; scalars stay text (`no`, `5e-5`), so that they take the way of all flags.
 
-    def __call__(self, parser: "_Parser", namespace: argparse.Namespace, value: Any, option: str | None = None) -> None:
-        seen = parser.spelled.get(self.dest)
-        if seen and seen[1] != value and seen[0] != option:
-            parser.problems.append(f"{seen[0]} {seen[1]} and {option} {value} are the same flag; give one")
-        parser.spelled[self.dest] = (option, value)
-        setattr(namespace, self.dest, value)
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **kwargs: Any):
-        super().__init__(allow_abbrev=False, usage="%(prog)s [RECIPE.yaml] [--flag value ...]", **kwargs)
-        self.problems: list[str] = []
-        self.spelled: dict[str, tuple[str, Any]] = {}
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError([*self.problems, message.removeprefix("argument ")])
-
-
-def _add(group: Any, name: str, annotation: str, default: Any, text: str, aliases: tuple, choices: Any) -> None:
-    convert, is_bool = _converter(annotation)
-    extra = {"nargs": "?", "const": True} if is_bool else {}
-    shown = text.replace("%", "%%") or " "
-    group.add_argument(
-        *(f"--{spelling}" for spelling in (name, *aliases)),
-        dest=name,
-        action=_Once,
-        type=convert,
-        choices=choices,
-        default=argparse.SUPPRESS,
-        metavar=None if choices else name.upper(),
-        help=f"{shown} [{default}]" if default is not None else shown,
-        **extra,
-    )
-
-
-def _build(description: str, groups: tuple[type, ...], trainer: dict[str, TrainerFlag]) -> _Parser:
-    parser = _Parser(description=description, prog=Path(sys.argv[0]).name if sys.argv[0] else None)
-    parser.add_argument("--config", default=argparse.SUPPRESS, help="a YAML recipe; also accepted as first argument")
-    declared: set[str] = set()
-    for kind in groups:
-        group = parser.add_argument_group(kind.__name__.removesuffix("Arguments").lower(), kind.__doc__)
-        for item in dataclasses.fields(kind):
-            meta = item.metadata
-            _add(group, item.name, _annotation_text(item.type), item.default, meta["help"], meta["aliases"],
-                 meta["choices"])  # fmt: skip
-            declared |= {item.name, *meta["aliases"]}
-    group = parser.add_argument_group("trainer", "Flags of transformers' and TRL's trainers, as installed.")
-    for name, item in trainer.items():
-        if name not in declared and name not in RETIRED:
-            aliases = tuple(a for a in TRAINER_ALIASES.get(name, ()) if a not in declared)
-            _add(group, name, item.annotation, item.default, item.help, aliases, None)
-    if "warmup_steps" in trainer:
-        group.add_argument("--warmup_ratio", action=_Once, type=float, default=argparse.SUPPRESS,
-                           help="share of the steps for warm-up, 0..1")  # fmt: skip
-        group.add_argument("--group_by_length", action=_Once, type=boolean, nargs="?", const=True,
-                           default=argparse.SUPPRESS, help="batch rows of similar length")  # fmt: skip
-    return parser
-
-
-def _spellings(parser: _Parser) -> dict[str, argparse.Action]:
-    return {option.removeprefix("--"): action for action in parser._actions for option in action.option_strings}
-
-
-def _unknown(name: str, known: dict[str, argparse.Action]) -> str:
-    if name in RETIRED:
-        return RETIRED[name]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"--{name}: unknown flag" + (f"; did you mean --{near[0]}?" if near else "; --help lists all flags")
-
-
-def _recipe_argv(path: str, known: dict[str, argparse.Action]) -> list[str]:
-    """A YAML recipe as argv, so that its values take the way of all flags."""
+    Raises ConfigError for a file that is missing, is not YAML, or is no mapping.
+    """
     import yaml
 
     if not Path(path).is_file():
-        raise ConfigError(f"{path}: no such recipe")
+        near = difflib.get_close_matches(path, [str(p) for p in Path(path).parent.glob("*.yaml")], n=1)
+        raise ConfigError(f"{path}: no such recipe" + (f"; did you mean {near[0]}?" if near else ""))
     try:
-        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(recipe, dict):
+    if root is None:
+        raise ConfigError(f"{path}: empty; expected `flag: value` lines")
+    if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}: expected `flag: value` lines")
-    problems = [f"{path}: {_unknown(str(key), known)}" for key in recipe if str(key).replace("-", "_") not in known]
+    found, problems = [], []
+    for key, node in root.value:
+        name, where = str(key.value).removeprefix("--").replace("-", "_"), f"{path}:{key.start_mark.line + 1}: "
+        if isinstance(node, yaml.MappingNode) and name not in known:
+            problems.append(f"{where}{name} is a section; write its lines without indentation, as `flag: value`")
+        else:
+            found.append(Given(name, _node_words(node), where))
     if problems:
         raise ConfigError(problems)
-    argv = []
-    for key, value in recipe.items():
-        if isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
-            value = ",".join(map(str, value))
-        argv += [f"--{key}", json.dumps(value) if isinstance(value, (dict, list)) else str(value)]
-    return argv
+    return found
 
 
-def _normal(word: str) -> str:
-    """`--lora-rank=8` -> `--lora_rank=8`: dashes in a flag's name count as underscores."""
-    if not word.startswith("--"):
-        return word
-    name, equals, value = word.partition("=")
-    return "--" + name[2:].replace("-", "_") + equals + value
+def _node_words(node: Any) -> list[str]:
+    """A YAML value as the words that would stand on the command line."""
+    import json
+
+    import yaml
+
+    if isinstance(node, yaml.ScalarNode):
+        return [node.value]
+    if isinstance(node, yaml.SequenceNode) and all(isinstance(item, yaml.ScalarNode) for item in node.value):
+        return [item.value for item in node.value] or [""]
+    value = yaml.SafeLoader("").construct_document(node)
+    return [json.dumps(value)]
 
 
-def parse(groups: tuple[type, ...], argv: list[str] | None = None, config: str | None = None, description: str = "") -> Parsed:
+def _unknown(given: Given, known: dict[str, Flag]) -> str:
+    name = given.spelled
+    sentence = RETIRED.get(name) or next((s for start, s in RETIRED_FAMILIES.items() if name.startswith(start)), None)
+    if sentence:
+        return f"{given.where}--{name}: {sentence}"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"; did you mean --{near[0]}?" if near else "; --help lists all flags"
+    return f"{given.where}--{name}: unknown flag{hint}"
+
+
+def _value(given: Given, flag: Flag) -> Any:
+    """The converted value of one flag; ValueError with the whole sentence."""
+    head = f"{given.where}--{given.spelled}"
+    if not given.words:
+        if flag.bare is None:
+            raise ValueError(f"{head}: expected a value after it")
+        return convert(flag, flag.bare)
+    if len(given.words) > 1 and not flag.many:
+        raise ValueError(f"{given.where}unexpected argument {given.words[1]} after --{given.spelled} {given.words[0]}")
+    text = ",".join(given.words)
+    try:
+        value = convert(flag, text)
+    except ValueError as error:
+        raise ValueError(f"{f'{head} {text}'.rstrip()}: {error}") from None
+    if flag.only and value not in flag.only:
+        raise ValueError(f"{head} {text}: not offered; {flag.help}")
+    return value
+
+
+def _layer(found: list[Given], known: dict[str, Flag], problems: list[str], notes: list[str]) -> dict[str, Any]:
+    """Values by canonical name; problems and notes are added to the lists."""
+    values: dict[str, Any] = {}
+    spelled: dict[str, Given] = {}
+    for given in found:
+        flag = known.get(given.spelled)
+        if flag is None:
+            told = notes if given.spelled in ACCEPTED else problems
+            told.append(
+                f"--{given.spelled}: not needed, {ACCEPTED[given.spelled]}"
+                if told is notes
+                else _unknown(given, known)
+            )
+            continue
+        try:
+            value = _value(given, flag)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        first = spelled.setdefault(flag.name, given)
+        if first.spelled != given.spelled and values[flag.name] != value:
+            one, other = (f"--{g.spelled} {','.join(g.words)}".strip() for g in (first, given))
+            problems.append(f"{given.where}{one} and {other} are the same flag; give one")
+        values[flag.name] = value
+    return values
+
+
+def _over(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+    """`upper` over `lower`: what it says also replaces the other ways in which `lower` said it."""
+    replaced = {
+        other
+        for family in EXCLUSIVE
+        for name in family
+        if name in upper and (upper[name] is not False or name == "use_peft")
+        for other in family
+        if other != name
+    }
+    return {name: value for name, value in lower.items() if name not in replaced} | upper
+
+
+def parse(
+    groups: tuple[type, ...], argv: list[str] | None = None, config: str | None = None, description: str = ""
+) -> Parsed:
     """Parse `argv` (default: the command line) into `groups` and the flags of the trainer config `config`.
 
-    A first argument that ends in .yaml, or --config, is a recipe whose values the other flags override.
-    Raises ConfigError with every problem found.
+    A first argument that ends in .yaml, or --config, is a recipe whose values the other flags override. `--help`
+    prints the usage and exits. Raises ConfigError with every problem found.
     """
-    words = [_normal(word) for word in (sys.argv[1:] if argv is None else argv)]
-    trainer = flags_of(config) if config else {}
-    parser = _build(description, groups, trainer)
-    known = _spellings(parser)
-    recipe = None
-    if words and words[0].endswith((".yaml", ".yml")):
-        recipe = words.pop(0)
-    elif "--config" in words and words.index("--config") + 1 < len(words):
-        recipe = words[words.index("--config") + 1]
-    values = vars(_parse_layer(parser, known, _recipe_argv(recipe, known), f"{recipe}: ")) if recipe else {}
-    values |= vars(_parse_layer(parser, known, words, ""))
-    values.pop("config", None)
-    made, problems = {}, []
-    for kind in groups:
-        names = {item.name for item in dataclasses.fields(kind)}
-        made[kind] = kind(**{name: value for name, value in values.items() if name in names})
-    own = {item.name for kind in groups for item in dataclasses.fields(kind)}
-    chosen = {name: value for name, value in values.items() if name not in own}
-    problems += _translate_old_names(chosen)
+    argv = sys.argv[1:] if argv is None else argv
+    flags = table(groups, config)
+    if "-h" in argv or "--help" in argv:
+        sys.stdout.write(usage.text(flags, description, Path(sys.argv[0]).name or "SCRIPT.py"))
+        raise SystemExit(0)
+    known = spellings(flags)
+    loose, found = _given_words(list(argv))
+    recipe, problems = _recipe_of(loose, found)
+    notes: list[str] = []
+    values: dict[str, Any] = {}
+    if recipe:
+        try:
+            values = _layer(_read_recipe(recipe, known), known, problems, notes)
+        except ConfigError as error:
+            problems += error.problems
+    values = _over(values, _layer(found, known, problems, notes))
+    own = {field.name for kind in groups for field in dataclasses.fields(kind)}
+    trainer = {name: value for name, value in values.items() if name not in own}
+    problems += _translate_old_names(trainer)
     if problems:
         raise ConfigError(problems)
-    return Parsed(made, chosen, set(values))
-
-
-def _parse_layer(parser: _Parser, known: dict[str, argparse.Action], words: list[str], prefix: str) -> argparse.Namespace:
-    parser.problems, parser.spelled = [], {}
-    namespace, rest = parser.parse_known_args(words)
-    problems = list(parser.problems)
-    for word in rest:
-        if word.startswith("--"):
-            problems.append(_unknown(word[2:].partition("=")[0], known))
-    if rest and not problems:
-        problems.append(f"unexpected argument {rest[0]}; flags begin with --")
-    if problems:
-        raise ConfigError([prefix + problem for problem in problems])
-    return namespace
+    made = {
+        kind: kind(**{f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values}) for kind in groups
+    }
+    return Parsed(made, trainer, set(values), notes)
 
 
 def _translate_old_names(chosen: dict[str, Any]) -> list[str]:
@@ -233,12 +225,13 @@ def _translate_old_names(chosen: dict[str, Any]) -> list[str]:
     ratio = chosen.pop("warmup_ratio", None)
     if ratio is not None:
         if chosen.get("warmup_steps"):
-            problems.append(f"--warmup_ratio {ratio} and --warmup_steps {chosen['warmup_steps']}: give one")
+            problems.append(f"--warmup_ratio {ratio} and --warmup_steps {chosen['warmup_steps']:g}: give one")
         elif not 0 <= ratio < 1:
             problems.append(f"--warmup_ratio {ratio}: expected 0 <= ratio < 1; a number of steps is --warmup_steps")
         else:
             chosen["warmup_steps"] = ratio  # below 1 it is a share of all steps
-    grouped = chosen.pop("group_by_length", None)
-    if grouped:
-        chosen["train_sampling_strategy"] = "group_by_length"
+    if chosen.pop("group_by_length", False):
+        sampling = chosen.setdefault("train_sampling_strategy", "group_by_length")
+        if sampling != "group_by_length":
+            problems.append(f"--group_by_length True and --train_sampling_strategy {sampling}: give one")
     return problems

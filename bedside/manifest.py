@@ -127,7 +127,7 @@ def inputs_section(ledger: Ledger, config: Any, template_source: str) -> dict:
 
 def write_card(directory: Path, manifest: dict) -> None:
     """README.md from the manifest, replacing the ones that libraries wrote (they hold local paths)."""
-    base = manifest["load"].get("base") or {}
+    base = manifest["load"].get("base") or manifest.get("merge", {}).get("base") or {}
     chain = [f"| {parent['stage']} | {parent['how']} | `{parent['id']}` |" for parent in reversed(manifest["parents"])]
     chain.append(f"| **{manifest['stage']}** | this model | `{manifest['id']}` |")
     rows = [f"| {item['file']} | {item['rows']} | {item['used']} |" for item in manifest.get("data") or []]

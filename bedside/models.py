@@ -192,12 +192,13 @@ def load_base(
     revision: str = "main",
     cache_dir: str | None = None,
     trust_remote_code: bool = False,
+    num_labels: int | None = None,
 ) -> PreTrainedModel:
     """A causal LM from safetensors, never upcast; `quantisation` is `{"bits": 4, "type": "nf4", "double": True}`.
 
-    Raises ConfigError when it cannot be loaded.
+    With `num_labels` it is a sequence classifier (a reward model has 1). Raises ConfigError when it cannot be loaded.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
     shared = {"revision": revision, "cache_dir": cache_dir, "trust_remote_code": trust_remote_code}
     config = _from_hub(lambda: AutoConfig.from_pretrained(name, **shared), name, "model")
@@ -213,10 +214,32 @@ def load_base(
         "use_safetensors": True,
         "device_map": placement(device_map, quantised is not None),
         **({"quantization_config": quantised} if quantised else {}),
+        **({"num_labels": num_labels} if num_labels else {}),
     }
-    model = _from_hub(lambda: AutoModelForCausalLM.from_pretrained(name, **shared, **keywords), name, "model")
+    loader = AutoModelForSequenceClassification if num_labels else AutoModelForCausalLM
+    model = _from_hub(lambda: loader.from_pretrained(name, **shared, **keywords), name, "model")
     keep_nf4_as_loaded(model)
     return model
+
+
+def file_dtype(directory: str) -> str:
+    """The precision a model's weights are stored in, such as `bfloat16`, whatever this machine can compute in."""
+    from transformers import AutoConfig
+
+    config = _from_hub(lambda: AutoConfig.from_pretrained(directory), directory, "model")
+    return str(config.dtype or "float32").removeprefix("torch.")
+
+
+def local_copy(name: str, revision: str = "main", cache_dir: str | None = None) -> str:
+    """The directory of a model: `name` itself, or the hub model's place in the cache, downloaded if need be."""
+    if Path(name).is_dir():
+        return name
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+    return _from_hub(
+        lambda: snapshot_download(name, revision=revision, cache_dir=cache_dir, allow_patterns=wanted), name, "model"
+    )
 
 
 def keep_nf4_as_loaded(model: torch.nn.Module) -> None:

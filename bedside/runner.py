@@ -120,7 +120,7 @@ def train(trainer: Any, resume: Path | None, do_train: bool, do_eval: bool) -> d
 def save(
     trainer: Any, directory: Path, tokenizer: Any, metrics: dict[str, Any], seal: manifest.Sealer, plot: bool = True
 ) -> None:
-    """Everything the next stage needs into `directory`: weights, tokenizer with template, stops, metrics, plots, seal."""
+    """Everything the next stage needs into `directory`: weights, tokenizer, template, stops, metrics, plots, seal."""
     trainer.save_model(str(directory))
     if trainer.args.should_save:
         (directory / "training_args.bin").unlink(missing_ok=True)  # a pickle, with the access token in clear

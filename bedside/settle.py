@@ -1,8 +1,8 @@
 """Flags against each other: every conflict at once, then one meaning each. Only this file changes parsed flags."""
 
-from importlib.util import find_spec
+from pathlib import Path
 
-from bedside import templates
+from bedside import logs, templates, trainer_checks
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.cli import Parsed
 from bedside.data import build
@@ -33,15 +33,12 @@ def quantisation(arguments) -> list[str]:
     return problems
 
 
-def _model(model: ModelArguments, adapter: AdapterArguments) -> list[str]:
+def _model(model: ModelArguments) -> list[str]:
     problems = quantisation(model)
     if model.qlora:
         if model.load_in_8bit:
             problems.append("--qlora is 4-bit; drop --load_in_8bit (or drop --qlora for 8-bit LoRA)")
         model.load_in_4bit = model.double_quantization = True
-    if (model.load_in_4bit or model.load_in_8bit) and not adapter.use_peft:
-        which = "--qlora" if model.qlora else "a quantised base"
-        problems.append(f"{which} cannot be trained in full: use --use_peft True, or load the base in bfloat16")
     if model.flash_attn is not None:
         problems += _flash(model)
     return problems
@@ -61,18 +58,21 @@ def _flash(model: ModelArguments) -> list[str]:
 def _adapter(adapter: AdapterArguments, model: ModelArguments, given: set[str]) -> list[str]:
     problems = []
     kind = adapter.finetuning_type
-    if kind not in (None, "lora", "full"):
-        problems.append(f"--finetuning_type {kind}: expected lora or full")
-    elif kind and "use_peft" in given and adapter.use_peft != (kind == "lora"):
+    if kind and "use_peft" in given and adapter.use_peft != (kind == "lora"):
         problems.append(f"--finetuning_type {kind} contradicts --use_peft {adapter.use_peft}")
     elif kind:
         adapter.use_peft = kind == "lora"
-    if adapter.pissa_init:
+    if (model.load_in_4bit or model.load_in_8bit) and not adapter.use_peft:
+        which = "--qlora" if model.qlora else "a quantised base"
+        problems.append(f"{which} cannot be trained in full: use --use_peft True, or load the base in bfloat16")
+    if adapter.pissa_init and "init_lora_weights" in given and not adapter.init_lora_weights.startswith("pissa"):
+        problems.append(f"--pissa_init True contradicts --init_lora_weights {adapter.init_lora_weights}; give one")
+    elif adapter.pissa_init:
         adapter.init_lora_weights = "pissa"
     if adapter.init_lora_weights.startswith(("pissa", "olora")) and (model.load_in_4bit or model.load_in_8bit):
         problems.append(
-            f"--init_lora_weights {adapter.init_lora_weights} changes the base's weights, which a quantised base cannot "
-            "store; drop it, or load the base in bfloat16"
+            f"--init_lora_weights {adapter.init_lora_weights} changes the base's weights, which a quantised base "
+            "cannot store; drop it, or load the base in bfloat16"
         )
     fixed = {"lora_r", "lora_alpha", "lora_target_modules", "use_dora", "use_rslora", "init_lora_weights"} & given
     if adapter.peft_path and fixed:
@@ -80,7 +80,11 @@ def _adapter(adapter: AdapterArguments, model: ModelArguments, given: set[str]) 
             f"--peft_path continues an adapter whose shape is fixed; drop {', '.join('--' + f for f in sorted(fixed))}"
         )
     if adapter.peft_path and not adapter.use_peft:
-        problems.append("--peft_path with --use_peft False: merge the adapter first, then train the merged model in full")
+        problems.append(
+            "--peft_path with --use_peft False: merge the adapter first, then train the merged model in full"
+        )
+    if adapter.lora_alpha <= 0:
+        problems.append(f"--lora_alpha {adapter.lora_alpha:g}: expected more than 0")
     if adapter.lora_r < 1:
         problems.append(f"--lora_r {adapter.lora_r}: expected at least 1")
     if not 0 <= adapter.lora_dropout < 1:
@@ -88,21 +92,40 @@ def _adapter(adapter: AdapterArguments, model: ModelArguments, given: set[str]) 
     return problems
 
 
-def _data(data: DataArguments, trainer: dict) -> list[str]:
+def _held_out(data: DataArguments, trainer: dict) -> list[str]:
+    """Problems of the ways to say what is held out."""
+    ways = {
+        "--validation_file_dir": data.validation_file_dir,
+        "--eval_dataset": data.eval_dataset,
+        "--validation_split_percentage": data.validation_split_percentage,
+        "--val_size": data.val_size,
+    }
+    files = bool(data.validation_file_dir or data.eval_dataset)
+    splits = [way for way in ("--validation_split_percentage", "--val_size") if ways[way]]
     problems = []
+    if len(splits) == 2:
+        problems.append("--validation_split_percentage and --val_size: give one")
+    if files and splits:
+        named = " and ".join(way for way, value in ways.items() if value)
+        problems.append(f"{named}: give validation files or a validation split, not both")
+    percentage, size = data.validation_split_percentage, data.val_size
+    if percentage is not None and not 0 <= percentage < 100:
+        problems.append(f"--validation_split_percentage {percentage:g}: expected 0 to 100")
+    if size is not None and (size < 0 or size >= 1 and size != int(size)):
+        problems.append(f"--val_size {size:g}: expected a share below 1 or a whole number of rows")
+    if 0 in (percentage, size) and not files and trainer_checks.evaluates(trainer):
+        problems.append("an evaluation is asked for and nothing is held out: give --validation_split_percentage 1")
+    return problems
+
+
+def _data(data: DataArguments, trainer: dict) -> list[str]:
+    problems = _held_out(data, trainer)
     if not data.train_file_dir and not data.dataset:
         problems.append("no training data: give --train_file_dir FILE_OR_DIRECTORY or --dataset NAME")
-    if data.validation_file_dir and (data.validation_split_percentage or data.val_size):
-        problems.append("--validation_file_dir and a validation split: give one")
-    if data.validation_split_percentage and data.val_size:
-        problems.append("--validation_split_percentage and --val_size: give one")
-    if data.validation_split_percentage is not None and not 0 <= data.validation_split_percentage < 100:
-        problems.append(f"--validation_split_percentage {data.validation_split_percentage}: expected 0 to 100")
+    if not 0 <= data.max_bad_rate <= 1:
+        problems.append(f"--max_bad_rate {data.max_bad_rate:g}: expected a share, 0 to 1")
     if data.strict:
         data.max_bad_rate = 0.0
-    for name, only in (("ignore_pad_token_for_loss", True), ("train_on_inputs", False)):
-        if getattr(data, name) is not only:
-            problems.append(f"--{name} {not only}: not offered; bedside trains on answers and on nothing else")
     for name in ("max_train_samples", "max_eval_samples"):
         if getattr(data, name) is not None and getattr(data, name) < 1:
             setattr(data, name, None)  # MedicalGPT's -1 is "all"
@@ -113,61 +136,33 @@ def _data(data: DataArguments, trainer: dict) -> list[str]:
             data.template_name = templates.get(data.template_name).name
         except ConfigError as error:
             problems += error.problems
-    if (trainer.get("max_length") or 1) < 1:
-        problems.append(f"--max_length {trainer['max_length']}: expected at least 1 token")
     return problems
 
 
-def _reporters(trainer: dict) -> list[str]:
-    wanted = trainer.get("report_to", "tensorboard" if find_spec("tensorboard") else "none")
-    wanted = [wanted] if isinstance(wanted, str) else list(wanted or ["none"])
-    if wanted == ["all"]:
-        wanted = [name for name in _REPORTERS if find_spec(name)] or ["none"]
-    trainer["report_to"] = wanted if wanted != ["none"] else "none"
-    problems = []
-    for name in wanted:
-        if name not in (*_REPORTERS, "none"):
-            problems.append(f"--report_to {name}: expected tensorboard, wandb or none")
-        elif name != "none" and find_spec(name) is None:
-            problems.append(f"--report_to {name}: {name} is not installed; run `pip install {name}`, or use none")
-    return problems
-
-
-def _steps(trainer: dict, data: DataArguments) -> None:
-    """Trainer defaults that differ from TRL's, where the user gave nothing."""
-    defaults = {"logging_steps": 10, "max_length": 2048, "gradient_checkpointing": True}
-    for name, value in defaults.items():
-        if trainer.get(name) is None:
-            trainer[name] = value
-    wants_eval = trainer.get("do_eval") or trainer.get("eval_strategy", "no") not in ("no", None)
-    if not trainer.get("do_train") and not trainer.get("do_eval"):
-        trainer["do_train"] = True
-    if wants_eval or data.validation_file_dir or data.validation_split_percentage or data.val_size:
-        trainer["do_eval"] = True
-        if "eval_strategy" not in trainer and trainer.get("eval_steps"):
-            trainer["eval_strategy"] = "steps"
+def _output(trainer: dict, model: ModelArguments, adapter: AdapterArguments, overwrite: bool) -> list[str]:
+    """Refuse to delete what the run starts from."""
+    output = Path(trainer["output_dir"]).resolve()
+    for flag, name in (("--model_name_or_path", model.model_name_or_path), ("--peft_path", adapter.peft_path)):
+        if overwrite and name and (Path(name).resolve() == output or output in Path(name).resolve().parents):
+            return [f"--overwrite_output_dir True would delete {flag} {name}; choose another --output_dir"]
+    return []
 
 
 def training(parsed: Parsed, stage: str) -> None:
     """Settle the flags of a training stage in place; ConfigError lists every problem."""
     model, adapter = parsed[ModelArguments], parsed[AdapterArguments]
     data, run, trainer = parsed[DataArguments], parsed[RunArguments], parsed.trainer
-    problems = _adapter(adapter, model, parsed.given) + _model(model, adapter)
-    problems += _data(data, trainer) + _reporters(trainer)
+    problems = _model(model) + _adapter(adapter, model, parsed.given)  # whether the base is quantised comes first
+    problems += _data(data, trainer) + trainer_checks.check(trainer)
     if run.stage not in (None, stage):
         problems.append(f"--stage {run.stage}: this script is the {stage} stage; run that stage's script")
-    if trainer.get("do_predict"):
-        problems.append("--do_predict: use inference.py --data_file for answers")
-    if trainer.get("bf16") and trainer.get("fp16"):
-        problems.append("--bf16 and --fp16: choose one")
-    if trainer.get("push_to_hub"):
-        problems.append("--push_to_hub: not offered yet; run `hf upload REPO OUTPUT_DIR` after training")
-    _steps(trainer, data)
-    if "learning_rate" not in trainer:
-        trainer["learning_rate"] = 1e-4 if adapter.use_peft else 2e-5
-    trainer.setdefault("output_dir", f"outputs-{stage}")
+    held_out = data.validation_file_dir or data.eval_dataset or data.validation_split_percentage or data.val_size
+    trainer_checks.fill(trainer, bool(held_out), adapter.use_peft, f"outputs-{stage}")
+    problems += _output(trainer, model, adapter, run.overwrite_output_dir)
     if problems:
         raise ConfigError(problems)
+    for note in parsed.notes:
+        logs.info(note)
 
 
 def chat_files(data: DataArguments, wants_eval: bool, seed: int) -> dict:
@@ -185,7 +180,7 @@ def chat_files(data: DataArguments, wants_eval: bool, seed: int) -> dict:
         holdout = 0.01
     return {
         "train": build.sources(paths, data.dataset, data.dataset_dir),
-        "validation": build.sources(validation),
+        "validation": build.sources(validation, data.eval_dataset, data.dataset_dir),
         "reading": build.Reading(data.encoding, columns, roles),
         "max_bad_rate": data.max_bad_rate,
         "holdout": holdout,
@@ -240,6 +235,7 @@ def vllm_can(adapter: AdapterArguments) -> str:
 
 def for_ready_ids(trainer: dict) -> dict:
     """Trainer flags that follow from giving it ids, labels and packed rows that are ready."""
-    fixed = {"dataset_kwargs": {"skip_prepare_dataset": True}, "dataloader_pin_memory": not trainer.get("use_cpu")}
+    pin = trainer.get("dataloader_pin_memory", True) and not trainer.get("use_cpu")
+    fixed = {"dataset_kwargs": {"skip_prepare_dataset": True}, "dataloader_pin_memory": pin}
     # Packing is done: telling TRL about it would make it flatten a batch into one row, with a quadratic mask.
     return {**fixed, "packing": False, "eval_packing": False, "disable_tqdm": trainer.get("disable_tqdm", False)}

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bedside.data import files, records, registry, tokens
+from bedside.data import encodings, files, preferences, records, registry, tokens
 from bedside.data.conversation import Conversation, RowError
-from bedside.data.files import Fault, Origin
 from bedside.data.ledger import Ledger
 from bedside.data.pack import best_fit
-from bedside.errors import DataError
+from bedside.data.rows import Fault, Origin, Row
+from bedside.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,6 +37,14 @@ class Reading:
     encoding: str | None = None
     columns: list[str] | None = None
     roles: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """ConfigError for an encoding or a role that nobody knows."""
+        encodings.checked(self.encoding)
+        for name, role in (self.roles or {}).items():
+            if role not in records.SHAREGPT_ROLES:
+                known = ", ".join(records.SHAREGPT_ROLES)
+                raise ConfigError(f"--role_map {name}={role}: {role} is not a role (known: {known})")
 
 
 def sources(paths: list[str], dataset: str | None = None, dataset_dir: str = "data") -> list[Source]:
@@ -89,7 +97,7 @@ def _csv_hint(path: Path) -> str:
     return "; a file without a header line needs --columns" if path.suffix.lower() in (".csv", ".tsv") else ""
 
 
-def _remarks(source: Source, row: files.Row, formats: set[str], ledger: Ledger) -> None:
+def _remarks(source: Source, row: Row, formats: set[str], ledger: Ledger) -> None:
     if source.entry is None:
         name = records.detect(row.value)
         if formats and name not in formats:
@@ -102,7 +110,8 @@ def _remarks(source: Source, row: files.Row, formats: set[str], ledger: Ledger) 
             f"'{forgotten}' holds a thought that columns do not map, so no thought is trained; "
             f'add "thought": "{forgotten}" to columns of {source.entry.name} in dataset_info.json',
         )
-    if "\ufffd" in repr(row.value) or "锟斤拷" in repr(row.value):
+    text = repr(row.value)
+    if "\ufffd" in text or "锟斤拷" in text:
         ledger.remark(row.origin, "W_MOJIBAKE", "text was lost in an earlier decoding (U+FFFD or 锟斤拷)")
 
 
@@ -122,15 +131,21 @@ def read_preferences(
     seen: dict[str, Origin] = {}
     pairs = []
     for origin, pair in read_records(
-        wanted, lambda row: records.to_preference(row, reading.roles), ledger, reading, cap
+        wanted, lambda row: preferences.to_preference(row, reading.roles), ledger, reading, cap
     ):
         mirrored = repr((pair["prompt"], pair["rejected"], pair["chosen"]))
         if mirrored in seen:
-            ledger.drop(origin, "W_CONTRADICT", f"prefers the answer that line {seen[mirrored].line} rejects")
+            ledger.drop(origin, "W_CONTRADICT", f"prefers the answer that {_place(seen[mirrored], origin)} rejects")
             continue
         seen[repr((pair["prompt"], pair["chosen"], pair["rejected"]))] = origin
         pairs.append((origin, pair))
     return pairs
+
+
+def _place(other: Origin, origin: Origin) -> str:
+    if other.file != origin.file:
+        return str(other)
+    return f"line {other.line}" if other.item is None else f"item {other.item}"
 
 
 @dataclass
@@ -161,12 +176,14 @@ class Samples:
         )
 
 
-def _to_samples(encoded: list[tokens.Sample]) -> Samples:
-    lengths = [len(sample.ids) for sample in encoded]
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-    ids = np.fromiter((i for sample in encoded for i in sample.ids), np.int32, int(offsets[-1]))
+def to_samples(encoded: list[tokens.Sample]) -> Samples:
+    """Lists of ids as flat arrays."""
+    if not encoded:
+        return Samples()
+    offsets = np.concatenate([[0], np.cumsum([len(sample.ids) for sample in encoded])])
+    ids = np.concatenate([np.asarray(sample.ids, np.int32) for sample in encoded])
     trained = np.zeros(len(ids), bool)
-    for begin, sample in zip(offsets, encoded, strict=False):
+    for begin, sample in zip(offsets.tolist(), encoded, strict=False):
         for start, end in sample.spans:
             trained[begin + start : begin + end] = True
     return Samples(ids, trained, offsets)
@@ -178,13 +195,15 @@ def make_samples(
     encoding: tokens.Encoding,
     ledger: Ledger,
     num_proc: int = 1,
+    purpose: str = "train on",
 ) -> Samples:
     """Tokenize conversations and settle their accounts: kept, over-long, or dropped by the template.
 
-    `tokenizer` is a `tokenizers.Tokenizer`. Raises DataError when nothing is left.
+    `tokenizer` is a `tokenizers.Tokenizer`. Raises ConfigError when the template does not fit the rows or the
+    tokenizer, and DataError when nothing is left.
     """
     only = [conversation for _, conversation in conversations]
-    tokens.check_prefix(only[:16], tokenizer, encoding)
+    tokens.check_template(only[:16], tokenizer, encoding)
     kept: list[tokens.Sample] = []
     results = tokens.encode(only, tokenizer, encoding, num_proc)
     for (origin, _), result in zip(conversations, results, strict=True):
@@ -199,10 +218,8 @@ def make_samples(
         ledger.samples["overlong"] += bool(result.overlong) and bool(result.samples)
         ledger.samples["turns_dropped"] += result.turns_dropped
     if not kept:
-        raise DataError(
-            "E_NOTHING_LEFT", ", ".join(ledger.files), f"no row is left to train on ({ledger.summary()})"
-        )
-    return _to_samples(kept)
+        raise DataError("E_NOTHING_LEFT", ", ".join(ledger.files), f"no row is left to {purpose} ({ledger.summary()})")
+    return to_samples(kept)
 
 
 def split(

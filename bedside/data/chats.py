@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from bedside import logs
 from bedside.data import build, tokens
 from bedside.data.conversation import Conversation
-from bedside.data.files import Origin
-from bedside.data.ledger import Ledger
+from bedside.data.ledger import SHOWN, Ledger
+from bedside.data.rows import Origin
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,13 +23,20 @@ class Sets:
     held_out: Chats
     ledger: Ledger
     held_out_ledger: Ledger
+    max_bad_rate: float = 1.0
+
+
+def _show(ledger: Ledger) -> None:
+    """Print what was wrong with rows since the last time (places and codes, never their text)."""
+    for line in ledger.details[ledger.printed :]:
+        logs.info(line)
+    ledger.printed = len(ledger.details)
 
 
 def report(ledger: Ledger, what: str) -> None:
-    """Print what was wrong with the rows (places and codes, never their text)."""
-    for line in ledger.details:
-        logs.info(line)
-    hidden = len(ledger.rejected) - sum(": E_" in line or ": W_" in line for line in ledger.details)
+    """Print the faults, and how many rows of how many files were read."""
+    _show(ledger)
+    hidden = len(ledger.rejected) - SHOWN
     if hidden > 0:
         logs.info(f"... and {hidden} more rows (all of them in rejected.jsonl)")
     logs.info(f"{what}: {ledger.total().rows} rows read from {len(ledger.files)} file(s)")
@@ -55,11 +62,14 @@ def read_sets(
     ledger.check_rate(max_bad_rate)
     if not validation:
         share = holdout if holdout < 1 else holdout / max(1, len(conversations))
-        if share and len(conversations) > 1:
-            conversations, held_out = build.split(conversations, share, seed)
-            ledger.samples["rows_held_out"] = len(held_out)
-            return Sets(conversations, held_out[:max_eval], ledger, ledger)
-        return Sets(conversations, [], ledger, ledger)
+        if not share or len(conversations) < 2:
+            return Sets(conversations, [], ledger, ledger, max_bad_rate)
+        conversations, held_out = build.split(conversations, share, seed)
+        for origin, _ in held_out[max_eval:] if max_eval is not None else []:
+            ledger.cap(origin)
+        held_out = held_out[:max_eval]
+        ledger.samples["rows_held_out"] = len(held_out)
+        return Sets(conversations, held_out, ledger, ledger, max_bad_rate)
     if {source.path.resolve() for source in validation} & {source.path.resolve() for source in train}:
         logs.warn("validation files are training files: their perplexity says how well rows were learnt, not how well "
                   "the model generalises; drop --validation_file_dir to hold rows out instead")  # fmt: skip
@@ -67,25 +77,45 @@ def read_sets(
     held_out = build.read_conversations(validation, other, reading, max_eval)
     report(other, "validation data")
     other.check_rate(max_bad_rate)
-    return Sets(conversations, held_out, ledger, other)
+    return Sets(conversations, held_out, ledger, other, max_bad_rate)
 
 
 def datasets(
     sets: Sets, tokenizer: Any, encoding: tokens.Encoding, packed_length: int | None, num_proc: int, seed: int
 ) -> tuple["Dataset", "Dataset | None"]:
     """Ids and labels of both sets, packed into rows of `packed_length` where given. `tokenizer` is a backend's."""
-    made = []
-    for chats, ledger in ((sets.train, sets.ledger), (sets.held_out, sets.held_out_ledger)):
-        samples = build.make_samples(chats, tokenizer, encoding, ledger, num_proc) if chats else None
-        made.append(samples and build.to_dataset(samples, packed_length, seed))
-        if samples is not None:
-            lengths = samples.lengths()
-            rows = f" in {len(made[-1])} rows of {packed_length}" if packed_length else ""
-            logs.info(
-                f"{'training' if len(made) == 1 else 'held out'}: {len(samples)} samples{rows}, {lengths.sum():,} tokens "
-                f"({100 * samples.trained.mean():.0f} % trained), longest {lengths.max()}"
-            )
+    if encoding.template.thinking == "none":
+        _warn_of_thoughts(sets.train, encoding.template.name)
+    made: list[Dataset | None] = []
+    for chats, ledger, what in (
+        (sets.train, sets.ledger, "train on"),
+        (sets.held_out, sets.held_out_ledger, "evaluate on"),
+    ):
+        if not chats and made:
+            made.append(None)
+            continue
+        samples = build.make_samples(chats, tokenizer, encoding, ledger, num_proc, what)
+        made.append(build.to_dataset(samples, packed_length, seed))
+        rows = f" in {len(made[-1])} rows of {packed_length}" if packed_length else ""
+        logs.info(
+            f"{'held out' if made[1:] else 'training'}: {len(samples)} samples{rows}, {len(samples.ids):,} tokens "
+            f"({100 * samples.trained.mean():.0f} % trained), longest {samples.lengths().max()}"
+        )
+    for ledger in (sets.ledger, sets.held_out_ledger):
+        _show(ledger)
+        ledger.check_rate(sets.max_bad_rate)
     logs.info(sets.ledger.summary())
     if sets.ledger.samples["turns_dropped"]:
         logs.info(f"{sets.ledger.samples['turns_dropped']} oldest turns left out to fit --max_length")
     return made[0], made[1]
+
+
+def _warn_of_thoughts(chats: Chats, template: str) -> None:
+    thoughts = sum(
+        any(message.get("reasoning_content") for message in conversation["messages"]) for _, conversation in chats
+    )
+    if thoughts:
+        logs.warn(
+            f"{thoughts} conversations hold thoughts, and template {template} has no place for them: they are trained "
+            "as text in front of the answer; --template_name qwen3 keeps thought and answer apart"
+        )

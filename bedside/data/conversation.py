@@ -5,7 +5,9 @@ may have `reasoning_content` (the thought) and `tool_calls`. The check names the
 are patients' words, and logs travel.
 """
 
+import json
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any, NotRequired, TypedDict
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -41,8 +43,10 @@ class RowError(Exception):
 _CONTROL = re.compile(
     r"<\|(?:im_start|im_end|im_sep|endoftext|eot_id|eom_id|begin_of_text|end_of_text|start_header_id|end_header_id"
     r"|user|assistant|system|observation|end|python_tag)\|>"
-    r"|<｜[^｜<>]{1,40}｜>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
+    r"|<｜[A-Za-z0-9_▁ ]{1,40}｜>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
+    r"|[\ufdd0\ufdd1]"  # what bedside.templates marks trained spans with; no text has any business with them
 )
+MARKS = ("\ufdd0", "\ufdd1")
 _TAGS = re.compile(r"</?think>")
 
 
@@ -127,17 +131,41 @@ def check_conversation(conversation: Conversation, answered: bool = True) -> Non
         raise RowError("E_ROLE_ORDER", "the prompt ends with assistant, expected user")
     for index, message in enumerate(messages):
         _check_text(message, index)
+    if tools := conversation.get("tools"):
+        _check_tools(tools)
+
+
+def _check_tools(tools: list[dict]) -> None:
+    if control_token({"role": "tool", "content": json.dumps(tools, ensure_ascii=False)}):
+        raise RowError("W_SPECIAL", "tools holds a chat control token (it would forge a turn)")
+
+
+def control_token(message: Message, forbidden: Sequence[str] = ()) -> tuple[str, str] | None:
+    """`(field, token)` of the first chat control token, or `forbidden` text, that a message holds; or None."""
+    for field, text in _texts(message):
+        found = _CONTROL.search(text)
+        if found:
+            return field, ascii(found.group())[1:-1] if found.group() in MARKS else found.group()
+        for token in forbidden:
+            if token in text:
+                return field, token
+    return None
+
+
+def _texts(message: Message) -> Iterator[tuple[str, str]]:
+    for field in ("content", "reasoning_content"):
+        if text := message.get(field):
+            yield field, text
+    if calls := message.get("tool_calls"):
+        yield "tool_calls", json.dumps(calls, ensure_ascii=False)
 
 
 def _check_text(message: Message, index: int) -> None:
-    for field in ("content", "reasoning_content"):
-        text = message.get(field) or ""
-        found = _CONTROL.search(text)
-        if found:
-            raise RowError(
-                "W_SPECIAL",
-                f"messages[{index}].{field} holds the chat control token {found.group()} (it would forge a turn)",
-            )
+    if found := control_token(message):
+        field, token = found
+        raise RowError(
+            "W_SPECIAL", f"messages[{index}].{field} holds the chat control token {token} (it would forge a turn)"
+        )
 
 
 def check_preference(pair: Preference) -> None:

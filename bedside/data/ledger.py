@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bedside.data.files import Origin
+from bedside.data.rows import Origin
 from bedside.errors import DataError
 
 SHOWN = 20  # faults printed one by one; the rest is in rejected.jsonl
@@ -34,6 +34,7 @@ class Ledger:
     rejected: list[dict] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
     samples: Counter = field(default_factory=Counter)
+    printed: int = 0  # how many of `details` a person has seen
 
     def account(self, file: str) -> Account:
         return self.files.setdefault(file, Account())
@@ -86,17 +87,19 @@ class Ledger:
         """Raise DataError if more than `max_bad_rate` of all rows, or all rows of a file, are bad."""
         for file, account in self.files.items():
             bad = sum(account.dropped.values())
-            if account.rows and bad == account.rows:
+            if bad and bad == account.rows - account.capped:
                 code = account.dropped.most_common(1)[0][0]
-                raise DataError(code, file, f"all {bad} rows are bad ({_counts(account.dropped)}); nothing to train on")
+                raise DataError(
+                    code, file, f"all {bad} rows are bad ({_counts(account.dropped)}); nothing to train on"
+                )
         total = self.total()
-        bad = sum(total.dropped.values())
-        if bad > max_bad_rate * total.rows:
+        bad, looked_at = sum(total.dropped.values()), total.rows - total.capped
+        if bad > max_bad_rate * looked_at:
             files = ", ".join(file for file, account in self.files.items() if account.dropped)
             raise DataError(
                 "E_BAD_RATE",
                 files,
-                f"{bad} of {total.rows} rows are bad ({_counts(total.dropped)}), more than --max_bad_rate "
+                f"{bad} of {looked_at} rows are bad ({_counts(total.dropped)}), more than --max_bad_rate "
                 f"{max_bad_rate:g}; mend the rows named above, or raise the limit",
             )
 

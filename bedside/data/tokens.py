@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from bedside.data.conversation import Conversation, RowError
+from bedside import templates
+from bedside.data.conversation import Conversation, RowError, control_token
 from bedside.errors import ConfigError
 from bedside.templates import Template, single_pass, turn_end_of
 from bedside.templates.render import Rendered
@@ -55,13 +56,21 @@ class Encoding:
 def encoding_for(tokenizer, template: Template, max_length: int, enable_thinking: bool | None = None) -> Encoding:
     """The Encoding of a Hugging Face fast tokenizer with `template`."""
     names = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     return Encoding(
         template=template,
         special_tokens=tuple(sorted(names.items())),
-        forbidden=tuple(token for token in tokenizer.all_special_tokens if len(token) > 2),
+        forbidden=tuple(sorted(token for token in special | set(tokenizer.all_special_tokens) if len(token) > 2)),
         max_length=max_length,
         enable_thinking=enable_thinking,
     )
+
+
+class NotLocated(RowError):
+    """The template does not show where the answer begins and ends."""
+
+    def __init__(self) -> None:
+        super().__init__("E_TEMPLATE", "the model's own template does not show where the answer begins and ends")
 
 
 def _targets(conversation: Conversation, template: Template) -> Iterator[list[dict]]:
@@ -96,22 +105,22 @@ def render_target(messages: list[dict], tools: list[dict] | None, encoding: Enco
     turn_end = turn_end_of(template, names)
     end = rendered.text.rfind(turn_end) + len(turn_end) if turn_end else -1
     if not rendered.text.startswith(prompt) or end <= len(prompt):
-        raise RowError("E_TEMPLATE", "the model's own template does not show where the answer begins and ends")
+        raise NotLocated
     return Rendered(rendered.text, [(len(prompt), end)])
 
 
 def _token_spans(encoded, rendered: Rendered) -> list[Span]:
-    """Character spans as token spans; RowError if a span begins inside a token."""
-    spans = []
+    """Character spans as token spans; RowError if a span does not begin and end with a token."""
+    spans, total = [], len(encoded.ids)
     for start, end in rendered.spans:
         if end <= start:
             continue
-        first = encoded.char_to_token(start)
-        after = encoded.char_to_token(end) if end < len(rendered.text) else None
-        after = len(encoded.ids) if after is None else after
-        if first is None or encoded.token_to_chars(first)[0] != start:
+        first, last = encoded.char_to_token(start), encoded.char_to_token(end - 1)
+        if first is None or last is None or encoded.token_to_chars(first)[0] != start:
             raise RowError("E_BOUNDARY", "the answer begins inside a token; this tokenizer needs another template")
-        spans.append((first, after))
+        while last + 1 < total and encoded.token_to_chars(last + 1)[0] < end:
+            last += 1  # one character may be several byte tokens
+        spans.append((first, last + 1))
     if not spans:
         raise RowError("E_NO_ANSWER", "the template renders no trained text for this row")
     return spans
@@ -119,10 +128,10 @@ def _token_spans(encoded, rendered: Rendered) -> list[Span]:
 
 def _check_forbidden(conversation: Conversation, forbidden: Sequence[str]) -> None:
     for index, message in enumerate(conversation["messages"]):
-        for text in (message.get("content"), message.get("reasoning_content")):
-            for token in forbidden:
-                if text and token in text:
-                    raise RowError("W_SPECIAL", f"messages[{index}] holds this tokenizer's special token {token}")
+        if found := control_token(message, forbidden):
+            raise RowError(
+                "W_SPECIAL", f"messages[{index}].{found[0]} holds this tokenizer's special token {found[1]}"
+            )
 
 
 def _without_oldest_turn(messages: list[dict]) -> list[dict] | None:
@@ -134,38 +143,48 @@ def _without_oldest_turn(messages: list[dict]) -> list[dict] | None:
     return None
 
 
-def _encode_all(conversations: list[Conversation], tokenizer: Tokenizer, encoding: Encoding) -> list[Encoded]:
-    """Encode a chunk: render everything, tokenize in one batch, shorten or lose what is over-long."""
-    results = [Encoded() for _ in conversations]
-    waiting: list[tuple[int, list[dict], Rendered]] = []
+Waiting = tuple[int, list[dict], Rendered]  # number of the conversation, the messages of a sample, their text
+
+
+def _render_all(conversations: list[Conversation], results: list[Encoded], encoding: Encoding) -> list[Waiting]:
+    """Every sample's text; a conversation that cannot be rendered gets its error."""
+    waiting: list[Waiting] = []
     for number, conversation in enumerate(conversations):
         try:
             _check_forbidden(conversation, encoding.forbidden)
-            for messages in _targets(conversation, encoding.template):
-                rendered = render_target(messages, conversation.get("tools"), encoding)
-                waiting.append((number, messages, rendered))
+            tools = conversation.get("tools")
+            targets = list(_targets(conversation, encoding.template))
+            waiting += [(number, messages, render_target(messages, tools, encoding)) for messages in targets]
         except RowError as error:
             results[number].error = (error.code, error.detail)
-    waiting = [entry for entry in waiting if results[entry[0]].error is None]
+    return waiting
+
+
+def _encode_all(conversations: list[Conversation], tokenizer: Tokenizer, encoding: Encoding) -> list[Encoded]:
+    """Encode a chunk: render everything, tokenize in one batch, shorten or lose what is over-long."""
+    results = [Encoded() for _ in conversations]
+    waiting = _render_all(conversations, results, encoding)
     while waiting:
         batch = tokenizer.encode_batch([rendered.text for _, _, rendered in waiting], add_special_tokens=False)
-        again = []
+        again: list[Waiting] = []
         for (number, messages, rendered), encoded in zip(waiting, batch, strict=True):
             result = results[number]
-            if len(encoded.ids) > encoding.max_length:
-                shorter = _without_oldest_turn(messages)
-                if shorter is None:
-                    result.overlong = max(result.overlong, len(encoded.ids))
-                    continue
-                result.turns_dropped += 1
-                tools = conversations[number].get("tools")
-                again.append((number, shorter, render_target(shorter, tools, encoding)))
-                continue
             try:
-                result.samples.append(Sample(encoded.ids, _token_spans(encoded, rendered)))
+                if len(encoded) <= encoding.max_length:
+                    result.samples.append(Sample(encoded.ids, _token_spans(encoded, rendered)))
+                elif shorter := _without_oldest_turn(messages):
+                    result.turns_dropped += 1
+                    again.append(
+                        (number, shorter, render_target(shorter, conversations[number].get("tools"), encoding))
+                    )
+                else:
+                    result.overlong = max(result.overlong, len(encoded))
             except RowError as error:
-                result.error, result.samples = (error.code, error.detail), []
+                result.error = (error.code, error.detail)
         waiting = again
+    for result in results:
+        if result.error:
+            result.samples, result.overlong, result.turns_dropped = [], 0, 0
     return results
 
 
@@ -208,20 +227,55 @@ def encode(
             yield from results
 
 
-def check_prefix(conversations: list[Conversation], tokenizer: Tokenizer, encoding: Encoding) -> None:
-    """Raise ConfigError unless a served prompt's ids are the beginning of what is trained, on these conversations."""
+def check_template(conversations: list[Conversation], tokenizer: Tokenizer, encoding: Encoding) -> None:
+    """Raise ConfigError unless the template trains what it would serve, on these conversations.
+
+    That is: it shows where answers stand, a served prompt's ids are the beginning of the trained ids, the turn end
+    is trained, and no thought is left out. Rows that the template refuses are not its misfits: `encode` tells them.
+    """
+    lost, seen = 0, 0
     for conversation in conversations:
-        messages = next(_targets(conversation, encoding.template))
-        last = max(index for index, message in enumerate(messages) if message["role"] == "assistant")
-        messages = messages[: last + 1]
-        tools, switches = conversation.get("tools"), _switches(messages, encoding)
-        prompt = encoding.template.render(
-            messages[:-1], tools, add_generation_prompt=True, **encoding.names, **switches
-        ).text
-        whole = render_target(messages, tools, encoding).text
-        served, trained = (tokenizer.encode(text, add_special_tokens=False).ids for text in (prompt, whole))
-        if trained[: len(served)] != served:
-            raise ConfigError(
-                f"template {encoding.template.name} does not fit this tokenizer: the ids of a served prompt are not the "
-                "beginning of the ids that are trained; pass another --template_name"
+        try:
+            _check_forbidden(conversation, encoding.forbidden)
+            for messages in _targets(conversation, encoding.template):
+                _check_target(messages, conversation.get("tools"), tokenizer, encoding)
+            seen += 1
+        except NotLocated:
+            lost += 1
+        except RowError:
+            continue
+    if lost and not seen:
+        raise _misfit(
+            tokenizer, encoding, "does not show where an answer begins and ends, so nothing could be trained"
+        )
+
+
+def _check_target(messages: list[dict], tools: list[dict] | None, tokenizer: Tokenizer, encoding: Encoding) -> None:
+    template, switches, last = encoding.template, _switches(messages, encoding), messages[-1]
+    rendered = render_target(messages, tools, encoding)
+    answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    whole = tokenizer.encode(rendered.text, add_special_tokens=False).ids
+    for index in answers if single_pass(template) else answers[-1:]:
+        prompt = template.render(messages[:index], tools, add_generation_prompt=True, **encoding.names, **switches)
+        served = tokenizer.encode(prompt.text, add_special_tokens=False).ids
+        if whole[: len(served)] != served:
+            raise _misfit(tokenizer, encoding, "gives a served prompt other ids than training would give it")
+    for start, end in rendered.spans:
+        if end > start and not rendered.text[start:end].rstrip().endswith(turn_end_of(template, encoding.names)):
+            raise _misfit(
+                tokenizer, encoding, "does not train the token that ends a turn, so no answer would ever end"
             )
+    thought = (last.get("reasoning_content") or "").strip()
+    if thought and encoding.enable_thinking is not False and thought not in rendered.text:
+        raise _misfit(tokenizer, encoding, "leaves thoughts out (--enable_thinking False trains answers alone)")
+
+
+def _misfit(tokenizer: Tokenizer, encoding: Encoding, what: str) -> ConfigError:
+    fitting = [
+        name
+        for name in templates.fitting(lambda token: tokenizer.token_to_id(token) is not None)
+        if name != encoding.template.name
+    ]
+    name = encoding.template.name
+    subject = f"template {name}" if name in templates.REGISTRY else f"{name} template"
+    return ConfigError(f"{subject} {what}; add --template_name ({', '.join(fitting)})")

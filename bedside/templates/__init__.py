@@ -5,6 +5,7 @@ The file is read by training, saved with the checkpoint (`chat_template.jinja`),
 """
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,12 +32,15 @@ class Template:
     reasoning_parser: str | None = None
     tool_parser: str | None = None
     warning: str | None = None
+    trusted: bool = False  # ours: rendered without a sandbox, which takes half the time
 
     def render(self, messages: list[dict], tools: list[dict] | None = None, **variables: Any) -> Rendered:
         """Text and trained spans of `messages` (see `bedside.templates.render`)."""
         if self.thinking == "none":
             messages = [_thought_inside(message) for message in messages]
-        return render(self.source, messages, tools, **variables)
+        elif not self.trusted:
+            messages = [_thought_under_every_name(message) for message in messages]
+        return render(self.source, messages, tools, trusted=self.trusted, **variables)
 
 
 def _thought_inside(message: dict) -> dict:
@@ -44,11 +48,18 @@ def _thought_inside(message: dict) -> dict:
     thought = message.get("reasoning_content")
     if not thought:
         return message
-    return {**message, "content": f"<think>\n{thought.strip()}\n</think>\n\n{message['content'].strip()}"}
+    answer = (message.get("content") or "").strip()
+    return {**message, "content": f"<think>\n{thought.strip()}\n</think>\n\n{answer}"}
+
+
+def _thought_under_every_name(message: dict) -> dict:
+    """As transformers passes it on: some models' templates read `thinking`."""
+    thought = message.get("reasoning_content")
+    return {"thinking": thought, **message} if thought is not None else message
 
 
 def _row(name: str, **columns: Any) -> Template:
-    return Template(name=name, source=(_HERE / f"{name}.jinja").read_text(encoding="utf-8"), **columns)
+    return Template(name, (_HERE / f"{name}.jinja").read_text(encoding="utf-8"), trusted=True, **columns)
 
 
 _CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
@@ -108,9 +119,15 @@ def get(name: str) -> Template:
 
 def own(source: str) -> Template:
     """A model's own chat template as a row: it ends turns with the tokenizer's EOS; thinking is read off its text."""
-    thinks = "reasoning_content" in source or "</think>" in source
+    thinks = any(word in source for word in ("reasoning", "thinking", "</think>"))
     registered = next((row for row in REGISTRY.values() if row.source.strip() == source.strip()), None)
     return registered or Template("the model's own", source, thinking="hybrid" if thinks else "none")
+
+
+def fitting(has_token: Callable[[str], bool]) -> list[str]:
+    """Names of the templates that a tokenizer has the tokens for, those of its family first."""
+    fits = [row for row in REGISTRY.values() if all(map(has_token, row.required_tokens))]
+    return [row.name for row in sorted(fits, key=lambda row: not row.required_tokens)]
 
 
 def turn_end_of(template: Template, special_tokens: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ the block stands, and cost nothing.
 """
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,9 +14,9 @@ import jinja2
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from bedside.data.conversation import RowError
+from bedside.data.conversation import MARKS, RowError
 
-_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+_OPEN, _CLOSE = MARKS
 
 
 class Rendered(NamedTuple):
@@ -53,18 +54,26 @@ def _tojson(value: Any, ensure_ascii: bool = False, indent=None, separators=None
 
 
 def _no_dates(_format: str) -> str:
-    raise _Raised("the template writes today's date, so tomorrow's prompt is not what was trained; pass --template_name")
+    raise _Raised(
+        "the template writes today's date, so tomorrow's prompt is not what was trained; pass --template_name"
+    )
 
 
 @lru_cache(maxsize=64)
-def compiled(source: str) -> jinja2.Template:
-    """The template, compiled in a sandbox (a model's own template is somebody else's code)."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
+def compiled(source: str, trusted: bool = False) -> jinja2.Template:
+    """The template, compiled; in a sandbox unless it is `trusted` (a model's own template is somebody else's code)."""
+    kind = jinja2.Environment if trusted else ImmutableSandboxedEnvironment
+    environment = kind(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
     environment.filters["tojson"] = _tojson
     environment.globals.update(raise_exception=_raise, strftime_now=_no_dates)
     return environment.from_string(source)
+
+
+def _refuse_marks(messages: Iterable[dict]) -> None:
+    for message in messages:
+        for text in (message.get("content"), message.get("reasoning_content")):
+            if isinstance(text, str) and (_OPEN in text or _CLOSE in text):
+                raise RowError("W_SPECIAL", "a message holds U+FDD0 or U+FDD1, which mark trained text here")
 
 
 def render(
@@ -72,20 +81,29 @@ def render(
     messages: list[dict],
     tools: list[dict] | None = None,
     add_generation_prompt: bool = False,
+    trusted: bool = False,
     **variables: Any,
 ) -> Rendered:
     """Render `messages`; `variables` are the tokenizer's special tokens and template switches.
 
-    Raises RowError E_TEMPLATE when the template refuses the messages.
+    Raises RowError E_TEMPLATE when the template refuses the messages, or fails on them.
     """
+    _refuse_marks(messages)
     try:
-        text = compiled(source).render(
+        text = compiled(source, trusted).render(
             messages=messages, tools=tools, documents=None, add_generation_prompt=add_generation_prompt, **variables
         )
     except _Raised as refusal:
         raise RowError("E_TEMPLATE", str(refusal)) from None
     except jinja2.TemplateError as error:
         raise RowError("E_TEMPLATE", f"the template fails on this row: {error}") from None
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
+        # Code of a template fails like any code does; its words may quote the row, so only the kind is told.
+        raise RowError("E_TEMPLATE", f"the template fails on this row ({type(error).__name__})") from None
+    return _without_marks(text)
+
+
+def _without_marks(text: str) -> Rendered:
     if _OPEN not in text:
         return Rendered(text, [])
     pieces, spans, position = [], [], 0

@@ -1,0 +1,27 @@
+# What one types while working on bedside. `sh run_tests.sh` makes the environment these use.
+PYTHON ?= .venv/bin/python
+
+.PHONY: style check test golden data flags
+
+style:  ## format, and mend what can be mended
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+check:  ## lint, format, house rules, and that generated files are up to date
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) data/make_data.py --check
+	$(PYTHON) -m bedside.flagsdoc --check
+	$(PYTHON) -m pytest tests/test_house.py tests/test_args.py
+
+test:  ## everything, offline, on the CPU
+	sh run_tests.sh
+
+golden:  ## rewrite the golden renderings after a template changed on purpose; read the difference before you commit it
+	GOLDEN=write $(PYTHON) -m pytest tests/templates
+
+data:  ## render data/ again from its table
+	$(PYTHON) data/make_data.py
+
+flags:  ## write docs/flags.md again
+	$(PYTHON) -m bedside.flagsdoc

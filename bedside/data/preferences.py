@@ -1,0 +1,58 @@
+"""Rows of two answers to one question, of which one is better, to checked preference pairs."""
+
+from typing import Any
+
+from bedside.data.conversation import Message, Preference, RowError, assistant, check_preference, kind_of, text_of
+from bedside.data.records import PREFERENCE_KEYS, Row, field, messages_of, optional_text, sharegpt, system
+from bedside.data.strict_json import shown_names
+
+
+def to_preference(row: Any, roles: dict[str, str] | None = None) -> Preference:
+    """`prompt`/`conversations` + `chosen` + `rejected`, or two message lists that share their beginning."""
+    if not isinstance(row, dict):
+        raise RowError("E_TYPE", f"the row is {kind_of(row)}, expected object")
+    if not any(key in row for key in PREFERENCE_KEYS):
+        raise RowError("E_SCHEMA", f"fields {shown_names(row, 'none')}: expected chosen and rejected")
+    sides = [field(row, side) for side in PREFERENCE_KEYS]
+    if None not in sides and isinstance(sides[0], str) != isinstance(sides[1], str):
+        raise RowError("E_TYPE", f"chosen is {kind_of(sides[0])} but rejected is {kind_of(sides[1])}")
+    answers = [_side(side, name) for side, name in zip(sides, PREFERENCE_KEYS, strict=True)]
+    prompt = system(row) + _prompt(row, roles)
+    if all(message["role"] == "system" for message in prompt):
+        shared, answers = _shared_beginning(*answers)
+        prompt = prompt + shared
+    pair: Preference = {"prompt": prompt, "chosen": answers[0], "rejected": answers[1]}
+    check_preference(pair)
+    return pair
+
+
+def _side(value: Any, name: str) -> list[Message]:
+    if isinstance(value, dict):
+        value = [{"role": "assistant", "content": value.get("value"), **value}]
+    return messages_of(value, name) if isinstance(value, list) else [assistant(value, name)]
+
+
+def _prompt(row: Row, roles: dict[str, str] | None) -> list[Message]:
+    if "conversations" in row:
+        turns = row["conversations"]
+        stub = {"from": "gpt", "value": "-"}  # lets the sharegpt reader check a conversation that has no answer yet
+        with_answer = [*turns, stub] if isinstance(turns, list) and turns else turns
+        return sharegpt({"conversations": with_answer}, roles)["messages"][:-1]
+    for key in ("prompt", "question", "instruction"):
+        if key not in row:
+            continue
+        if isinstance(row[key], list):
+            return messages_of(row[key], key)
+        extra = optional_text(row, "input") if key == "instruction" else ""
+        text = text_of(row[key], key)
+        return [{"role": "user", "content": f"{text}\n{extra}" if extra else text}]
+    return []
+
+
+def _shared_beginning(chosen: list[Message], rejected: list[Message]) -> tuple[list[Message], list[list[Message]]]:
+    shared = 0
+    while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
+        shared += 1
+    if not shared:
+        raise RowError("E_FIELD", "no prompt, and chosen and rejected do not begin with the same messages")
+    return chosen[:shared], [chosen[shared:], rejected[shared:]]

@@ -1,0 +1,85 @@
+"""The flags of inference.py against each other: every conflict at once."""
+
+from pathlib import Path
+
+from bedside import templates
+from bedside.args import InferenceArguments
+from bedside.cli import Parsed
+from bedside.data import files
+from bedside.data.conversation import RowError, check_conversation
+from bedside.errors import ConfigError
+from bedside.settle import quantisation
+
+
+def check(parsed: Parsed) -> None:
+    """Settle the flags in place; ConfigError lists every problem."""
+    given, args = parsed.given, parsed[InferenceArguments]
+    problems = quantisation(args)
+    if not args.interactive and not args.data_file:
+        problems.append("nothing to do: add --interactive to chat, or --data_file FILE to answer a file of questions")
+    if args.interactive and args.data_file:
+        problems.append("--interactive and --data_file: choose one")
+    elif args.interactive and {"output_file", "overwrite_output_file"} & given:
+        problems.append("--output_file belongs to --data_file; a chat is not written down")
+    elif args.data_file:
+        problems += _files(args.data_file, args.output_file)
+    if args.gpus is not None:
+        problems.append(f"--gpus {args.gpus}: set CUDA_VISIBLE_DEVICES={args.gpus} in front of the command instead")
+    problems += _limits(args) + _texts(args)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _limits(args: InferenceArguments) -> list[str]:
+    limits = {
+        "batch_size": (args.batch_size >= 1, "at least 1"),
+        "max_new_tokens": (args.max_new_tokens >= 1, "at least 1"),
+        "temperature": (args.temperature >= 0, "0 or more"),
+        "top_p": (0 < args.top_p <= 1, "more than 0 and at most 1"),
+        "top_k": (args.top_k >= 0, "0 (all) or more"),
+        "repetition_penalty": (args.repetition_penalty > 0, "more than 0; 1 changes nothing"),
+        "seed": (0 <= args.seed < 1 << 32, "0 to 4294967295"),
+    }
+    return [f"--{name} {getattr(args, name)}: expected {text}" for name, (good, text) in limits.items() if not good]
+
+
+def _texts(args: InferenceArguments) -> list[str]:
+    problems = []
+    if args.role_map and not all("=" in pair for pair in args.role_map.split(",")):
+        problems.append(f"--role_map {args.role_map}: expected name=role pairs, as patient=user,doctor=assistant")
+    if args.template_name:
+        try:
+            args.template_name = templates.get(args.template_name).name
+        except ConfigError as error:
+            problems += error.problems
+    if args.system_prompt and args.system_prompt.strip():
+        try:
+            turns = [{"role": "system", "content": args.system_prompt}, {"role": "user", "content": "?"}]
+            check_conversation({"messages": turns}, answered=False)
+        except RowError as error:
+            problems.append(f"--system_prompt: {error.detail}")
+    return problems
+
+
+def _files(data_file: str, output_file: str) -> list[str]:
+    problems = []
+    if Path(data_file).is_dir():
+        problems.append(f"--data_file {data_file}: a directory, expected one file")
+    else:
+        try:
+            files.find(data_file)
+        except ConfigError as error:
+            problems += [f"--data_file {problem}" for problem in error.problems]
+    output = Path(output_file)
+    if output.exists() and Path(data_file).exists() and output.samefile(data_file):
+        problems.append(f"--output_file {output_file}: is the --data_file; choose another name")
+    elif output.is_dir():
+        problems.append(f"--output_file {output_file}: a directory, expected a file name")
+    return problems
+
+
+def quantisation_wish(args: InferenceArguments) -> dict | None:
+    """`{"bits", "type", "double"}` from the flags, or None."""
+    if args.load_in_4bit:
+        return {"bits": 4, "type": "nf4", "double": True}
+    return {"bits": 8} if args.load_in_8bit else None

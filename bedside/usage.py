@@ -1,0 +1,82 @@
+"""What --help prints: a short usage, then the flags in groups, a line or two each, defaults in brackets."""
+
+import textwrap
+
+from bedside.flagtable import Flag
+
+_TITLES = {
+    "model": "Model: which one, in which precision",
+    "adapter": "Adapter: LoRA and its relatives",
+    "data": "Data: which rows, and how they are read",
+    "run": "Run: what it does and leaves behind",
+    "merge": "Merge",
+    "inference": "Inference",
+    "trainer": "Trainer: the flags people use most, under transformers' names",
+}
+# Trainer flags that --help explains; it lists the others by name. docs/flags.md has them all.
+COMMON = {
+    "output_dir": "where everything goes",
+    "do_train": "train",
+    "do_eval": "evaluate on the held-out rows at the end, and every --eval_steps with --eval_strategy steps",
+    "per_device_train_batch_size": "rows (packed: rows of --max_length tokens) at once on each device",
+    "per_device_eval_batch_size": "the same in an evaluation",
+    "gradient_accumulation_steps": "batches added up before the weights change",
+    "num_train_epochs": "times through the rows; may be a fraction",
+    "max_steps": "stop after so many changes of the weights, whatever the epochs",
+    "learning_rate": "largest step size",
+    "lr_scheduler_type": "how it decays: linear, cosine, constant_with_warmup, ...",
+    "warmup_ratio": "share of the steps in which it rises from 0",
+    "warmup_steps": "the same as a number of steps (below 1: a share)",
+    "weight_decay": "AdamW's",
+    "max_grad_norm": "longer gradients are shortened to this",
+    "optim": "adamw_torch, adamw_8bit, paged_adamw_8bit (GPU), adafactor, ...",
+    "max_length": "longest sample, question and answer together, in tokens",
+    "packing": "fill rows of --max_length with several samples, which never see each other",
+    "dataset_num_proc": "processes that tokenize",
+    "neftune_noise_alpha": "NEFTune: noise on the embeddings while training, 5 is usual",
+    "bf16": "compute in bfloat16",
+    "fp16": "compute in float16 (GPUs before Ampere)",
+    "gradient_checkpointing": "recompute activations in the backward pass: less memory, a third slower",
+    "logging_steps": "steps between two lines of the log",
+    "eval_strategy": "no, steps or epoch",
+    "eval_steps": "steps between two evaluations",
+    "save_strategy": "no, steps, epoch or best",
+    "save_steps": "steps between two checkpoints",
+    "save_total_limit": "keep so many checkpoints, newest first",
+    "resume_from_checkpoint": "True takes the newest checkpoint that verifies, auto also starts anew; or a path",
+    "report_to": "tensorboard, wandb or none",
+    "seed": "of everything random",
+    "deepspeed": "a DeepSpeed JSON file",
+    "ddp_timeout": "seconds until a silent process group is given up",
+}
+_WIDTH, _COLUMN = 118, 40
+
+
+def _line(flag: Flag, told: str) -> str:
+    also = f" (also {', '.join('--' + alias for alias in flag.aliases)})" if flag.aliases else ""
+    among = ""
+    if flag.choices and flag.group != "trainer" and not all(choice in told for choice in flag.choices):
+        among = f"; one of {', '.join(flag.choices)}"
+    default = f" [{flag.default}]" if flag.default else ""
+    left = f"  --{flag.name}"
+    body = textwrap.wrap(told + among + default + also, _WIDTH - _COLUMN, break_long_words=False) or [""]
+    first = f"{left:<{_COLUMN}}{body[0]}" if len(left) < _COLUMN else f"{left}\n{' ' * _COLUMN}{body[0]}"
+    return "\n".join([first, *(" " * _COLUMN + rest for rest in body[1:])])
+
+
+def text(flags: list[Flag], description: str, program: str) -> str:
+    """The whole help text of a script with these flags."""
+    parts = [f"usage: python {program} [RECIPE.yaml] [--flag value ...]\n", description.strip() + "\n"]
+    for group in dict.fromkeys(flag.group for flag in flags):
+        members = [flag for flag in flags if flag.group == group]
+        if group == "trainer":
+            by_name = {flag.name: flag for flag in members}
+            lines = [_line(by_name[name], told) for name, told in COMMON.items() if name in by_name]
+            others = ", ".join(name for name in by_name if name not in COMMON)
+            lines += ["", *textwrap.wrap(f"and, explained in docs/flags.md: {others}", _WIDTH - 2, initial_indent="  ",
+                                         subsequent_indent="  ")]  # fmt: skip
+        else:
+            lines = [_line(flag, flag.help) for flag in members]
+        parts.append("\n".join([_TITLES.get(group, group.capitalize()), *lines]) + "\n")
+    parts.append("Defaults stand in brackets. --config RECIPE.yaml does the same as naming the recipe first.\n")
+    return "\n".join(parts)

@@ -1,0 +1,204 @@
+"""Completions of a tiny random model: prompts, padding, stops, streams.
+
+sh run_tests.sh tests/test_generate.py
+"""
+
+import threading
+
+import pytest
+import torch
+
+from bedside import models, templates
+from bedside.data.conversation import RowError
+from bedside.errors import ConfigError
+from bedside.generate import Answer, ChatEngine, Delta, Sampling, _TextOfTokens
+
+GREEDY = Sampling(max_new_tokens=12, temperature=0)
+SHORT = [{"role": "user", "content": "咳嗽怎么办？"}]
+LONG = [{"role": "user", "content": "The patient has had a fever and a cough for three days. What should be done?"}]
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_model_dir):
+    tokenizer = models.load_tokenizer(tiny_model_dir)
+    template = models.install_template(tokenizer, "qwen3")
+    return models.load_base(tiny_model_dir, "float32").eval(), tokenizer, template
+
+
+@pytest.fixture
+def engine(parts):
+    """Never stops by itself: the greedy answers of a random model do not hold these ids."""
+    return ChatEngine(*parts, stop_ids=[parts[1].eos_token_id])
+
+
+def greedy_ids(engine, messages, count=12):
+    ids = torch.tensor([engine.prompt(messages).ids])
+    for _ in range(count):
+        ids = torch.cat([ids, engine.model(input_ids=ids).logits[:, -1:].argmax(-1)], dim=1)
+    return ids[0, -count:].tolist()
+
+
+def test_sampling_as_generate_takes_it():
+    assert Sampling(9, 0.5, 0.8, 3, 1.1).keywords() == {
+        "repetition_penalty": 1.1, "do_sample": True, "temperature": 0.5, "top_p": 0.8, "top_k": 3,
+    }  # fmt: skip
+    assert GREEDY.keywords() == {"repetition_penalty": 1.0, "do_sample": False}
+
+
+def test_the_prompt_is_the_templates_and_tokenized_whole(engine):
+    prompt = engine.prompt([{"role": "system", "content": "Be brief."}, *SHORT])
+    assert prompt.text == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n咳嗽怎么办？<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert engine.tokenizer.convert_ids_to_tokens(prompt.ids)[0] == "<|im_start|>"
+    assert engine.tokenizer.decode(prompt.ids) == prompt.text
+    assert not prompt.opened
+
+
+def test_a_hybrid_model_is_asked_for_an_answer_without_a_thought(engine):
+    assert engine.prompt(SHORT, enable_thinking=False).text.endswith("assistant\n<think>\n\n</think>\n\n")
+    assert not engine.prompt(SHORT, enable_thinking=False).opened
+
+
+def test_a_prompt_that_opens_the_thought_says_so(parts):
+    model, tokenizer, _ = parts
+    assert ChatEngine(model, tokenizer, templates.get("deepseek"), [0]).prompt(SHORT).opened
+
+
+def test_a_prompt_longer_than_the_context_is_named(engine):
+    with pytest.raises(RowError, match=r"W_OVERLONG the prompt has \d+ tokens, the model's context is 512"):
+        engine.prompt([{"role": "user", "content": "x " * 600}])
+
+
+def test_left_padding_changes_nothing(engine):
+    alone = [engine.answer([chat], GREEDY)[0] for chat in (SHORT, LONG)]
+    assert engine.answer([SHORT, LONG], GREEDY) == alone
+    assert engine.answer([LONG, SHORT, LONG], GREEDY) == [alone[1], alone[0], alone[1]]
+    assert alone[0].prompt_tokens < alone[1].prompt_tokens
+
+
+def test_the_greedy_answer_is_the_models_likeliest_continuation(engine):
+    assert engine.answer([SHORT], GREEDY)[0].text == engine._decode(greedy_ids(engine, SHORT))
+
+
+def test_a_length_that_is_reached_is_told(engine):
+    answer = engine.answer([SHORT], GREEDY)[0]
+    assert (answer.finish_reason, answer.completion_tokens) == ("length", 12)
+
+
+def test_any_stop_id_ends_the_answer_and_is_not_part_of_it(engine, parts):
+    ids = greedy_ids(engine, LONG)
+    place = next(i for i in range(2, 12) if ids[i] not in ids[:i])
+    stopping = ChatEngine(*parts, stop_ids=[0, ids[place]])
+    answer = stopping.answer([LONG, SHORT], GREEDY)[0]
+    assert (answer.finish_reason, answer.completion_tokens) == ("stop", place + 1)
+    assert answer.text == engine._decode(ids[:place])
+    assert list(stopping.stream(LONG, GREEDY))[-1] == answer
+
+
+def test_the_context_limits_each_row_for_itself(engine):
+    filling = next(
+        chat
+        for chat in ([{"role": "user", "content": "x " * count}] for count in range(400, 0, -1))
+        if len(engine.tokenizer(chat[0]["content"])["input_ids"]) < 490
+    )
+    room = 512 - len(engine.prompt(filling).ids)
+    assert 0 < room < 60
+    full, short = engine.answer([filling, SHORT], Sampling(100, temperature=0))
+    assert (full.completion_tokens, full.finish_reason) == (room, "length")
+    assert short.completion_tokens == 100
+
+
+def test_the_models_own_sampling_fields_change_nothing(engine):
+    before = engine.answer([SHORT], GREEDY)
+    config = engine.model.generation_config
+    config.no_repeat_ngram_size, config.min_p, config.max_length = 1, 0.9, 3
+    try:
+        assert engine.answer([SHORT], GREEDY) == before
+        assert engine.model.generation_config is config
+    finally:
+        config.no_repeat_ngram_size, config.min_p, config.max_length = None, None, None
+
+
+def test_a_model_in_training_is_given_back_in_training(engine):
+    engine.model.train()
+    try:
+        engine.answer([SHORT], GREEDY)
+        assert engine.model.training
+    finally:
+        engine.model.eval()
+
+
+def test_sampling_repeats_with_its_seed(engine):
+    hot = Sampling(12, temperature=1.5)
+    torch.manual_seed(3)
+    first = engine.answer([SHORT], hot)
+    torch.manual_seed(3)
+    assert engine.answer([SHORT], hot) == first != engine.answer([SHORT], GREEDY)
+
+
+def test_the_stream_and_the_answer_are_the_same_text(engine):
+    for seed in range(3):
+        hot = Sampling(60, temperature=2.0)
+        torch.manual_seed(seed)
+        *deltas, last = engine.stream(SHORT, hot)
+        torch.manual_seed(seed)
+        assert last == engine.answer([SHORT], hot)[0]
+        assert all(isinstance(delta, Delta) for delta in deltas)
+        assert "".join(delta.text for delta in deltas) == (last.thought or "") + last.answer
+
+
+def test_a_stream_can_be_stopped(engine):
+    cancel, pieces = threading.Event(), []
+    for piece in engine.stream(SHORT, Sampling(400, temperature=0), cancel=cancel):
+        pieces.append(piece)
+        cancel.set()
+    assert isinstance(pieces[-1], Answer)
+    assert pieces[-1].finish_reason == "cancelled"
+    assert pieces[-1].completion_tokens < 400
+
+
+def test_a_reader_that_goes_away_ends_the_work(engine):
+    before = threading.active_count()
+    stream = engine.stream(SHORT, Sampling(400, temperature=0))
+    next(stream)
+    stream.close()
+    assert threading.active_count() == before
+
+
+def test_an_error_while_streaming_reaches_the_reader(engine, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(engine.model, "generate", broken)
+    with pytest.raises(ValueError, match="no such thing"):
+        list(engine.stream(SHORT, GREEDY))
+
+
+def test_too_little_memory_is_one_sentence(engine, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(engine.model, "generate", full)
+    with pytest.raises(
+        ConfigError, match=r"GPU's memory does not hold 2 prompt\(s\) of \d+ tokens .*lower --batch_size"
+    ):
+        engine.answer([SHORT, LONG], GREEDY)
+
+
+def test_characters_of_several_tokens_come_whole(tiny_tokenizer):
+    ids = tiny_tokenizer("a🩺胸b", add_special_tokens=False)["input_ids"]
+    assert len(ids) > 6
+    text = _TextOfTokens(tiny_tokenizer.backend_tokenizer.decode)
+    pieces = [text.add(token) for token in ids]
+    assert "".join(pieces) + text.rest() == "a🩺胸b"
+    assert [piece for piece in pieces if piece] == ["a", "🩺", "胸", "b"]
+
+
+def test_bytes_that_are_no_character_hold_nothing_back_for_long(tiny_tokenizer):
+    half = tiny_tokenizer("🩺", add_special_tokens=False)["input_ids"][0]
+    text = _TextOfTokens(tiny_tokenizer.backend_tokenizer.decode)
+    pieces = [text.add(half) for _ in range(8)]
+    assert pieces == [""] * 7 + ["\ufffd" * 8]
+    assert text.add(half) == ""
+    assert text.rest() == "\ufffd"
