@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     pack = encoding.max_length if args.trainer.get("packing") else None
     workers = args.trainer.get("dataset_num_proc") or 1
     train, held_out = chats.datasets(sets, tokenizer.backend_tokenizer, encoding, pack, workers, seed)
+    runner.clear_output(output, run_args.overwrite_output_dir, bool(resume_wish))
     if logs.rank() == 0:
         sets.ledger.write(output)
 
@@ -90,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
 
     # 5. Train, evaluate, save, seal; with --eval_file, the same questions before and after.
     engine = generate.ChatEngine(trainer.model, tokenizer, template, stops)
-    comparison = Comparison(trainer, engine, encoding, run_args.eval_file, output)
+    comparison = Comparison(trainer, engine, encoding, output, run_args.eval_file, run_args.eval_samples)
     comparison.before(run_args.eval_max_new_tokens)
     metrics = runner.train(trainer, resume, bool(args.trainer.get("do_train")), bool(args.trainer.get("do_eval")))
     runner.save(trainer, output, tokenizer, metrics, seal, run_args.plot_loss)

@@ -86,7 +86,7 @@ class AdapterArguments:
     )
     use_dora: bool = flag(False, "DoRA: also train each column's magnitude")
     use_rslora: bool = flag(False, "rsLoRA: scale by alpha / sqrt(r)")
-    init_lora_weights: str = flag("true", "true, gaussian, pissa, pissa_niter_16, olora, ...")
+    init_lora_weights: str = flag("true", "true, gaussian, orthogonal, pissa or olora")
     pissa_init: bool = flag(False, "LLaMA-Factory's spelling of --init_lora_weights pissa")
     peft_path: str | None = flag(
         None,
@@ -138,6 +138,7 @@ class RunArguments:
     logging_dir: str | None = flag(None, "TensorBoard files (default: OUTPUT_DIR/runs)")
     force_resume: bool = flag(False, "resume although data, seed or packing changed")
     eval_file: str | None = flag(None, "questions with expected names: prints a before/after table (run_sft.sh)")
+    eval_samples: int | None = flag(None, "take this many of its questions, evenly spread (default: all)")
     eval_max_new_tokens: int = flag(256, "longest answer of that table, in tokens")
 
 

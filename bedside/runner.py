@@ -28,21 +28,31 @@ _OURS = (
 
 
 def prepare_output(output_dir: str, overwrite: bool, resuming: bool) -> Path:
-    """Make the output directory, refusing to mix two runs; ConfigError if it holds one or cannot be written."""
+    """Make the output directory, refusing to mix two runs; ConfigError if it holds one or cannot be written.
+
+    Nothing is removed yet: an earlier run goes (`clear_output`) once the new one's data is known to be good.
+    """
     directory = Path(output_dir)
-    used = directory.is_dir() and (bool(checkpoints.numbered(directory)) or (directory / lineage.NAME).exists())
-    if used and not overwrite and not resuming:
+    if _is_used(directory) and not overwrite and not resuming:
         raise ConfigError(
             f"--output_dir {output_dir}: holds an earlier run; add --overwrite_output_dir True to replace it, "
             "--resume_from_checkpoint True to go on with it, or choose another directory"
         )
     if logs.rank() == 0:
-        if used and overwrite and not resuming:
-            for pattern in _OURS:
-                for path in directory.glob(pattern):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         _check_writable(directory)
     return directory
+
+
+def _is_used(directory: Path) -> bool:
+    return directory.is_dir() and (bool(checkpoints.numbered(directory)) or (directory / lineage.NAME).exists())
+
+
+def clear_output(directory: Path, overwrite: bool, resuming: bool) -> None:
+    """Remove what an earlier run left there, if it is to be overwritten. Rank 0 only; other people's files stay."""
+    if logs.rank() == 0 and overwrite and not resuming and _is_used(directory):
+        for pattern in _OURS:
+            for path in directory.glob(pattern):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _check_writable(directory: Path) -> None:
@@ -152,9 +162,8 @@ def describe(model: Any, how: str, facts: dict[str, Any], config: Any, rows: int
         "trained": f"{how}: {trainable:,} of {total:,} parameters ({100 * trainable / max(1, total):.2f} %)",
         "batch": f"{config.per_device_train_batch_size} rows x {config.gradient_accumulation_steps} accumulated x "
         f"{config.world_size} process(es) = {batch}; about {steps} steps",
-        "precision": f"{precision}, learning rate {config.learning_rate:g}, {config.lr_scheduler_type}".replace(
-            "SchedulerType.", ""
-        ),
+        "precision": f"{precision}, learning rate {config.learning_rate:g}, "
+        f"{getattr(config.lr_scheduler_type, 'value', config.lr_scheduler_type)}",
     }
     for name, value in lines.items():
         logs.info(f"{name:>10}  {value}")

@@ -9,7 +9,7 @@ from bedside.data import build
 from bedside.errors import ConfigError
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-_REPORTERS = ("tensorboard", "wandb")
+_INITS = ("true", "false", "gaussian", "orthogonal", "pissa", "olora")
 
 
 def full_dtype(name: str) -> str:
@@ -69,6 +69,9 @@ def _adapter(adapter: AdapterArguments, model: ModelArguments, given: set[str]) 
         problems.append(f"--pissa_init True contradicts --init_lora_weights {adapter.init_lora_weights}; give one")
     elif adapter.pissa_init:
         adapter.init_lora_weights = "pissa"
+    if adapter.init_lora_weights.lower() not in _INITS:
+        why = "starts from random numbers that a reload does not repeat" if "niter" in adapter.init_lora_weights else "unknown"
+        problems.append(f"--init_lora_weights {adapter.init_lora_weights}: {why}; expected {', '.join(_INITS)}")
     if adapter.init_lora_weights.startswith(("pissa", "olora")) and (model.load_in_4bit or model.load_in_8bit):
         problems.append(
             f"--init_lora_weights {adapter.init_lora_weights} changes the base's weights, which a quantised base "

@@ -151,7 +151,7 @@ def wake_unused_rows(model, ids, seed: int) -> list[int]:
     """Give the embedding rows of tokens that never occurred a life of their own; returns their ids.
 
     Weights are tied, so each such row was pushed away from every hidden state, always in the same direction: they end
-    up alike and far off. Fine-tuning, LoRA above all, could then hardly tell <think> from <|im_end|>. A fresh row has
+    up alike and far off. Fine-tuning, LoRA above all, could then hardly tell <think> from a turn end. A fresh row has
     the mean and the spread of the trained rows and their median length: an ordinary word that is not known yet.
     """
     import numpy as np

@@ -22,7 +22,12 @@ LONG = [{"role": "user", "content": "The patient has had a fever and a cough for
 def parts(tiny_model_dir):
     tokenizer = models.load_tokenizer(tiny_model_dir)
     template = models.install_template(tokenizer, "qwen3")
-    return models.load_base(tiny_model_dir, "float32").eval(), tokenizer, template
+    model = models.load_base(tiny_model_dir, "float32").eval()
+    with torch.no_grad():  # fresh weights repeat one token for ever; these say something new
+        for name, weight in model.named_parameters():
+            if "_proj" in name:
+                weight.mul_(12)
+    return model, tokenizer, template
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ ROLES = ("system", "user", "assistant", "tool")
 
 
 class Message(TypedDict):
+    """One turn."""
+
     role: str
     content: str
     reasoning_content: NotRequired[str]
@@ -21,11 +23,15 @@ class Message(TypedDict):
 
 
 class Conversation(TypedDict):
+    """A checked dialogue, and the tools it may call."""
+
     messages: list[Message]
     tools: NotRequired[list[dict] | None]
 
 
 class Preference(TypedDict):
+    """A prompt with the better and the worse answer to it."""
+
     prompt: list[Message]
     chosen: list[Message]
     rejected: list[Message]

@@ -102,13 +102,13 @@ def _read_lines(path: Path, stream, head: bytes, encoding: str | None) -> Iterat
 
 def _parse_line(origin: Origin, raw: bytes, encoding: str) -> Row | Fault:
     try:
-        text = raw.decode(encoding)
+        text = raw.decode(encoding).strip("\r\n")
     except UnicodeDecodeError as error:
         return Fault(origin, "E_ENCODING", f"byte {error.start} is not {encoding.upper()}")
     if len(text) > LONGEST_LINE:
         return Fault(origin, "W_LONG", f"line of {len(text)} characters, at most {LONGEST_LINE} are read")
     try:
-        return Row(origin, strict_json.parse(text.strip("\r\n")))
+        return Row(origin, strict_json.parse(text))
     except strict_json.JsonFault as fault:
         return Fault(origin, fault.code, fault.detail)
 

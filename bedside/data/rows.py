@@ -15,6 +15,8 @@ class Origin(NamedTuple):
 
 
 class Row(NamedTuple):
+    """One row as read, with its place."""
+
     origin: Origin
     value: Any
 

@@ -31,8 +31,8 @@ class Scores:
     tokens: int
 
 
-def load(path: str) -> list[dict]:
-    """The questions; DataError names the line that is not one."""
+def load(path: str, samples: int | None = None) -> list[dict]:
+    """The questions, or `samples` of them evenly spread; DataError names the line that is not one."""
     if not Path(path).is_file():
         raise ConfigError(f"--eval_file {path}: no such file")
     rows = []
@@ -44,7 +44,10 @@ def load(path: str) -> list[dict]:
         except (ValueError, KeyError, TypeError, IndexError):
             raise DataError("E_FIELD", f"{path}:{number}", "expected messages (ending in assistant) and expect") from None
         rows.append(row)
-    return rows
+    if not samples or samples >= len(rows):
+        return rows
+    # Pairs (a condition in both languages) stay together.
+    return [rows[2 * (number * (len(rows) // 2) // (samples // 2)) + side] for number in range(samples // 2) for side in (0, 1)]
 
 
 def names(text: str, expected: list[str]) -> bool:
@@ -145,9 +148,17 @@ def write(path: Path, scores: Scores, cases: list[dict]) -> None:
 class Comparison:
     """The same questions before and after a training, on rank 0; does nothing without `eval_file`."""
 
-    def __init__(self, trainer: Any, engine: ChatEngine, encoding: tokens.Encoding, eval_file: str | None, directory: Path):
+    def __init__(
+        self,
+        trainer: Any,
+        engine: ChatEngine,
+        encoding: tokens.Encoding,
+        directory: Path,
+        eval_file: str | None,
+        samples: int | None = None,
+    ):
         self.engine, self.encoding, self.directory = engine, encoding, directory
-        self.rows = load(eval_file) if eval_file and trainer.is_world_process_zero() else []
+        self.rows = load(eval_file, samples) if eval_file and trainer.is_world_process_zero() else []
         self._before: Scores | None = None
 
     def before(self, max_new_tokens: int) -> None:

@@ -556,6 +556,8 @@ def test_divergence_and_gate_by_hand():
         return merge_check.Report("CAUSAL_LM", error, effect, 3e-5, 0.1, None, None).passed
 
     assert passes(2e-5, 1e-6) and passes(1e-3, 2e-2)
+    weak = merge_check.Report("CAUSAL_LM", 2e-5, 4e-5, 3e-5, 0.1, None, None)
+    assert weak.line() == "merge error KL 2.0e-05 (50.0% of adapter effect) OK, within rounding"
     assert not passes(4e-5, 1e-4) and not passes(float("nan"), 1.0)
 
 
