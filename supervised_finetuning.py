@@ -1,8 +1,8 @@
 """Stage 2: supervised fine-tuning with LoRA, QLoRA or all parameters, on dialogues and on thoughts with answers.
 
     python supervised_finetuning.py recipes/starter_sft.yaml
-    python supervised_finetuning.py --model_name_or_path Qwen/Qwen3-4B --train_file_dir data/sft --template_name qwen3 \\
-        --qlora True --max_length 2048 --packing True --output_dir outputs-sft
+    python supervised_finetuning.py --model_name_or_path Qwen/Qwen3-4B --train_file_dir data/sft \\
+        --template_name qwen3 --qlora True --max_length 2048 --packing True --output_dir outputs-sft
 
 Reads alpaca, sharegpt, messages and medical-o1 rows; trains on answers and turn ends only; writes the adapter (or
 model), tokenizer with its template, lineage.json, ledger.json, metrics.json and curves.
@@ -11,7 +11,7 @@ model), tokenizer with its template, lineage.json, ledger.json, metrics.json and
 from bedside import cli, errors, logs, models, policy, runner, settle
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.checkpoints import to_resume
-from bedside.data import build, chats, tokens
+from bedside.data import chats, tokens
 
 GROUPS = (ModelArguments, AdapterArguments, DataArguments, RunArguments)
 

@@ -70,7 +70,8 @@ def _compare(path: Path, then: dict, now: dict, force: bool) -> None:
         )  # fmt: skip
     for name in _ADVISED:
         if name in then and then[name] != now.get(name):
-            logs.warn(f"{path}: {name} was {then[name]} and is {now.get(name)} now; the schedule of the old run goes on")
+            change = f"{name} was {then[name]} and is {now.get(name)} now"
+            logs.warn(f"{path}: {change}; the schedule of the old run goes on")
 
 
 class Sealed:

@@ -99,7 +99,7 @@ def versions() -> dict[str, str]:
 
 
 def base_record(directory: Path, base: str, local: Path | None, revision: str | None) -> dict:
-    """The base as seen from `directory`: a relative path if it lies on this disk by path, its name, its fingerprint."""
+    """The base as seen from `directory`: its relative path if it was given as one, its name, its fingerprint."""
     is_path = Path(base).is_dir()
     return {
         "path": os.path.relpath(base, directory) if is_path else None,
@@ -121,7 +121,13 @@ def read(directory: Path | str) -> dict | None:
 
 
 def write(
-    directory: Path | str, stage: str, kind: str, load: dict, parents: Sequence[dict] = (), tokenizer: Any = None, **more: Any
+    directory: Path | str,
+    stage: str,
+    kind: str,
+    load: dict,
+    parents: Sequence[dict] = (),
+    tokenizer: Any = None,
+    **more: Any,
 ) -> dict:
     """Write and return the manifest. `kind` is adapter, full, merged or checkpoint; `more` are further sections."""
     directory = Path(directory)

@@ -15,6 +15,7 @@ _NOISE = (
     "The tokenizer has new PAD/BOS/EOS tokens",
     "Passing `generation_config` together with",
     "No accelerator was found but bf16",
+    "MatMul8bitLt: inputs will be cast",
 )
 
 
@@ -45,7 +46,15 @@ def setup(verbose: bool = False) -> None:
     os.environ.setdefault("TRL_DISABLE_USAGE_STATS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    for name in ("bitsandbytes", "bitsandbytes.backends.cpu.ops", "transformers", "trl", "peft", "accelerate"):
+    for name in (
+        "bitsandbytes",
+        "bitsandbytes.backends.cpu.ops",
+        "bitsandbytes.autograd._functions",
+        "transformers",
+        "trl",
+        "peft",
+        "accelerate",
+    ):
         logging.getLogger(name).addFilter(_DropNoise())
     warnings.filterwarnings("ignore", category=FutureWarning, module="(transformers|trl|peft|accelerate|torch)")
 

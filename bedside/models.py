@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 # Tokens that families keep for padding, then tokens that no text produces: never one that ends a turn.
-_PAD_CANDIDATES = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|endoftext|>", "<|end_of_text|>", "<unk>")
+_PAD_CANDIDATES = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|endoftext|>", "<|end_of_text|>",
+                   "<unk>")  # fmt: skip
 
 
 def check_model_path(name: str, what: str = "--model_name_or_path") -> None:
@@ -28,7 +29,7 @@ def check_model_path(name: str, what: str = "--model_name_or_path") -> None:
     elif path.is_file():
         raise ConfigError(f"{what} {name}: a file, expected a model directory")
     elif name.startswith((".", "/", "~")) or name.count("/") > 1 or name.split("/")[0] == "models":
-        raise ConfigError(f"{what} {name}: no such directory; check the path, or give a hub name such as Qwen/Qwen3-4B")
+        raise ConfigError(f"{what} {name}: no such directory; check the path, or give a hub name: Qwen/Qwen3-4B")
 
 
 def _from_hub(load: Any, name: str, what: str) -> Any:
@@ -59,7 +60,7 @@ def load_tokenizer(name: str, revision: str = "main", cache_dir: str | None = No
 
     tokenizer = _from_hub(load, name, "tokenizer of")
     if not tokenizer.is_fast:
-        raise ConfigError(f"tokenizer of {name}: is a slow one, which cannot tell where a turn begins; convert it first")
+        raise ConfigError(f"tokenizer of {name}: is a slow one, which cannot tell where a turn begins; convert it")
     return tokenizer
 
 
@@ -159,7 +160,9 @@ def attention(implementation: str | None, flash: str | None) -> str:
     can = torch.cuda.is_available() and is_flash_attn_2_available()
     if implementation in ("flash_attention_2", "flash_attention_3") and not can:
         why = "is not installed" if torch.cuda.is_available() else "needs a CUDA GPU"
-        raise ConfigError(f"--attn_implementation {implementation}: flash attention {why}; use --attn_implementation sdpa")
+        raise ConfigError(
+            f"--attn_implementation {implementation}: flash attention {why}; use --attn_implementation sdpa"
+        )
     if implementation:
         return implementation
     if flash == "fa2" and not can:

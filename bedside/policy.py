@@ -29,8 +29,8 @@ def origin_of(model: str, adapter: str | None, use_peft: bool) -> Origin:
     """Resolve --model_name_or_path and --peft_path; ConfigError for combinations that would lose a training."""
     if adapter and lineage.is_adapter(model):
         raise ConfigError(
-            f"--model_name_or_path {model} and --peft_path {adapter} are both adapters; continue one: drop --peft_path, "
-            "or merge the first with merge_peft_adapter.py and train on the result"
+            f"--model_name_or_path {model} and --peft_path {adapter} are both adapters; continue one (drop "
+            "--peft_path), or merge the first with merge_peft_adapter.py and train on the result"
         )
     if adapter and not lineage.is_adapter(adapter):
         raise ConfigError(f"--peft_path {adapter}: no adapter_config.json there; expected an adapter directory")

@@ -26,7 +26,7 @@ def probe_ids(tokenizer: Any, length: int = 64) -> list[int]:
 
 
 def token_logprobs(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:
-    """Log-probability of each token given those before it, `(T - 1,)`, float32 on the CPU. Leaves the mode as it was."""
+    """Log-probability of each token given those before it, `(T - 1,)`, float32 on the CPU; the mode stays."""
     import torch
 
     was_training = model.training

@@ -70,7 +70,8 @@ def _adapter(adapter: AdapterArguments, model: ModelArguments, given: set[str]) 
     elif adapter.pissa_init:
         adapter.init_lora_weights = "pissa"
     if adapter.init_lora_weights.lower() not in _INITS:
-        why = "starts from random numbers that a reload does not repeat" if "niter" in adapter.init_lora_weights else "unknown"
+        random = "niter" in adapter.init_lora_weights
+        why = "starts from random numbers that a reload does not repeat" if random else "unknown"
         problems.append(f"--init_lora_weights {adapter.init_lora_weights}: {why}; expected {', '.join(_INITS)}")
     if adapter.init_lora_weights.startswith(("pissa", "olora")) and (model.load_in_4bit or model.load_in_8bit):
         problems.append(

@@ -58,7 +58,8 @@ def build_model(tokenizer, seed: int):
     model = Qwen3ForCausalLM(config).float()
     if model.num_parameters() >= MOST_PARAMETERS:
         raise ConfigError(
-            f"{model.num_parameters():,} parameters, but the starter must stay under {MOST_PARAMETERS:,}; lower --vocab_size"
+            f"{model.num_parameters():,} parameters, but the starter must stay under {MOST_PARAMETERS:,}; "
+            "lower --vocab_size"
         )
     return model
 

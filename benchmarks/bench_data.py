@@ -86,10 +86,15 @@ def main(argv: list[str] | None = None) -> int:
     unpacked = build.to_dataset(samples)[:]
     equal = unpacked["input_ids"] == other["input_ids"] and unpacked["labels"] == other["labels"]
     lost = sum(map(len, packed["input_ids"])) - len(samples.ids)
-    print(f"{args.conversations} conversations, {len(samples.ids):,} tokens, {len(packed)} packed rows, template {args.template}")
-    print(f"bedside, {args.processes} processes, rows to packed ids: {our_seconds:6.2f} s  {args.conversations / our_seconds:8.0f}/s")
-    print(f"datasets.map + apply_chat_template:        {their_seconds:6.2f} s  {args.conversations / their_seconds:8.0f}/s")
-    print(f"ratio {their_seconds / our_seconds:.2f}; ids and labels {'equal' if equal else 'DIFFER'}; tokens lost in packing {lost}")
+    count = args.conversations
+    print(f"{count} conversations, {len(samples.ids):,} tokens, {len(packed)} packed rows, template {args.template}")
+    for name, seconds in (
+        (f"bedside, {args.processes} processes, rows to packed ids", our_seconds),
+        ("datasets.map + apply_chat_template, rows to ids", their_seconds),
+    ):
+        print(f"{name:52}{seconds:7.2f} s {count / seconds:8.0f}/s")
+    same = "equal" if equal else "DIFFER"
+    print(f"ratio {their_seconds / our_seconds:.2f}; ids and labels {same}; tokens lost in packing: {lost}")
     return 0 if equal and not lost else 1
 
 

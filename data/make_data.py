@@ -1,4 +1,4 @@
-"""Render every data file from conditions.jsonl: `python data/make_data.py`; `--check` says whether they are up to date."""
+"""Render every data file from conditions.jsonl (`--check` says whether they are up to date)."""
 
 import argparse
 import json
@@ -171,7 +171,7 @@ def _evaluation(rows: list[dict], each: int, seed: int, held_out: bool) -> Itera
 
 
 def _choices(rows: list[dict], held_out: list[dict], seed: int) -> Iterator[dict]:
-    """Every held-out condition in both languages, then seen ones; the letters come in turn, so that they are balanced."""
+    """Every held-out condition in both languages, then seen ones; letters come in turn, hence balanced."""
     rng, letters = random.Random(f"choices-{seed}"), cycle(questions.LETTERS)
     held_ids = {row["id"] for row in held_out}
     seen = [row for row in rows if row["id"] not in held_ids]

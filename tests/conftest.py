@@ -1,7 +1,7 @@
 """Shared by all tests: no network, fixed threads, a tokenizer and a model made in-process.
 
-    sh run_tests.sh            everything
-    sh run_tests.sh -k sft     what has sft in its name
+sh run_tests.sh            everything
+sh run_tests.sh -k sft     what has sft in its name
 """
 
 import json
@@ -52,7 +52,10 @@ def tiny_tokenizer():
     core.train_from_iterator(
         _SENTENCES,
         trainers.BpeTrainer(
-            vocab_size=398, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+            vocab_size=398,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
         ),
     )
     core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in ("<think>", "</think>")])
@@ -96,7 +99,9 @@ def sft_file(tmp_path) -> Path:
     """Twelve short rows: thoughts and plain answers, one and two turns."""
     rows = []
     for number in range(6):
-        rows.append({"Question": f"Fever for {number} days?", "Complex_CoT": "Think of flu.", "Response": "Rest and drink."})
+        rows.append(
+            {"Question": f"Fever for {number} days?", "Complex_CoT": "Think of flu.", "Response": "Rest and drink."}
+        )
         turns = [("human", "咳嗽怎么办？"), ("gpt", "多喝水。"), ("human", f"要吃药吗{number}？"), ("gpt", "先就医。")]
         rows.append({"conversations": [{"from": who, "value": text} for who, text in turns]})
     path = tmp_path / "train.jsonl"

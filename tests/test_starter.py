@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bedside import lineage, starter
-from bedside.synth import measures, corpus, documents, facts
+from bedside.synth import corpus, documents, facts, measures
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "starter"
 ROWS = facts.load()

@@ -42,12 +42,14 @@ def load(path: str, samples: int | None = None) -> list[dict]:
             if row["messages"][-1]["role"] != "assistant" or not row["expect"]:
                 raise KeyError("expect")
         except (ValueError, KeyError, TypeError, IndexError):
-            raise DataError("E_FIELD", f"{path}:{number}", "expected messages (ending in assistant) and expect") from None
+            wanted = "expected messages (ending in assistant) and expect"
+            raise DataError("E_FIELD", f"{path}:{number}", wanted) from None
         rows.append(row)
     if not samples or samples >= len(rows):
         return rows
     # Pairs (a condition in both languages) stay together.
-    return [rows[2 * (number * (len(rows) // 2) // (samples // 2)) + side] for number in range(samples // 2) for side in (0, 1)]
+    pairs, wanted = len(rows) // 2, max(1, samples // 2)
+    return [rows[2 * (number * pairs // wanted) + side] for number in range(wanted) for side in (0, 1)]
 
 
 def names(text: str, expected: list[str]) -> bool:
@@ -56,13 +58,16 @@ def names(text: str, expected: list[str]) -> bool:
     return any(" ".join(name.lower().split()) in folded for name in expected)
 
 
-def perplexity(model: Any, tokenizer: Any, encoding: tokens.Encoding, rows: list[dict], batch: int = 16) -> tuple[float, int]:
+def perplexity(
+    model: Any, tokenizer: Any, encoding: tokens.Encoding, rows: list[dict], batch: int = 16
+) -> tuple[float, int]:
     """Token-weighted perplexity of the rows' last answers (thought included) and how many tokens that are."""
     import torch
     from torch.nn.functional import cross_entropy
 
     samples = []
-    for result in tokens.encode([{"messages": row["messages"]} for row in rows], tokenizer.backend_tokenizer, encoding):
+    chats = [{"messages": row["messages"]} for row in rows]
+    for result in tokens.encode(chats, tokenizer.backend_tokenizer, encoding):
         if result.error:
             raise RowError(*result.error)
         samples += result.samples[-1:]
@@ -89,7 +94,12 @@ def perplexity(model: Any, tokenizer: Any, encoding: tokens.Encoding, rows: list
 
 
 def measure(
-    engine: ChatEngine, encoding: tokens.Encoding, rows: list[dict], max_new_tokens: int, batch: int = 64, what: str = ""
+    engine: ChatEngine,
+    encoding: tokens.Encoding,
+    rows: list[dict],
+    max_new_tokens: int,
+    batch: int = 64,
+    what: str = "",
 ) -> tuple[Scores, list[dict]]:
     """Scores and the answers behind them (greedy decoding)."""
     ppl, count = perplexity(engine.model, engine.tokenizer, encoding, rows)

@@ -64,7 +64,7 @@ def thought(row: dict, language: str, rng: random.Random) -> str:
 
 
 def answer(row: dict, language: str, rng: random.Random) -> str:
-    """The answer: the condition first (in an emergency the call for help before it), where to go, steps, a red flag."""
+    """The answer: the condition (in an emergency after the call for help), where to go, steps, a red flag."""
     return reply(fields_for(row, language, rng), rng.random())
 
 

@@ -45,9 +45,9 @@ def naming_cases(tokenizer, rows: list[dict], seed: int) -> list[tuple[list[int]
 
 
 def naming(model, cases: list[tuple[list[int], int, int]], device: str) -> float:
-    """Share of held-out documents whose condition the model would have named: every token of the name its first choice.
+    """Share of held-out documents whose condition the model would have named, every token its first choice.
 
-    Perplexity of unseen frames soon rises, because it asks how strangers phrase things; this asks what the model knows.
+    Perplexity of unseen frames soon rises, because it asks how strangers phrase things; this asks what is known.
     """
     import torch
 

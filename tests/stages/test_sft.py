@@ -1,6 +1,6 @@
 """supervised_finetuning.py as a user calls it: main([...]) on a tiny model.
 
-    sh run_tests.sh tests/stages/test_sft.py
+sh run_tests.sh tests/stages/test_sft.py
 """
 
 import json
@@ -262,9 +262,7 @@ def test_a_wrong_base_is_refused(run, sft_file, tmp_path, tiny_model_dir):
     copy = tmp_path / "moved" / "adapter"
     shutil.copytree(first, copy)
     with pytest.raises(lineage.LineageError, match="not the model this adapter was trained on"):
-        supervised_finetuning.main(
-            ["--peft_path", str(copy), *flags("models/starter", sft_file, tmp_path / "out")]
-        )
+        supervised_finetuning.main(["--peft_path", str(copy), *flags("models/starter", sft_file, tmp_path / "out")])
 
 
 def test_missing_model_and_missing_template_each_take_one_sentence(tiny_model_dir, sft_file, tmp_path):
