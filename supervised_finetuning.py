@@ -26,8 +26,9 @@ def main(argv: list[str] | None = None) -> None:
     resume_wish = args.trainer.pop("resume_from_checkpoint", None)
     output = runner.prepare_output(args.trainer["output_dir"], run_args.overwrite_output_dir, bool(resume_wish))
     origin = policy.origin_of(
-        model_args.model_name_or_path, args[AdapterArguments].peft_path, args[AdapterArguments].use_peft
-    )
+        model_args.model_name_or_path, args[AdapterArguments].peft_path, args[AdapterArguments].use_peft,
+        model_given="model_name_or_path" in args.given,
+    )  # fmt: skip
 
     # 2. Rows to conversations; unusable files and too many bad rows end the run here.
     seed = args.trainer.get("seed", 42)

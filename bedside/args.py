@@ -220,3 +220,18 @@ class InferenceArguments:
     only_cpu: bool = flag(False, "run on the CPU although there is a GPU", ("use_cpu", "no_cuda"))
     stream: bool = flag(True, "show the answer while it is written", ("streaming",))
     single_tune: bool = flag(False, "forget the conversation after every answer")
+
+
+@dataclass
+class ValidateArguments:
+    """Which files are checked, and how they are read."""
+
+    paths: list | None = flag(None, "files and directories, joined by commas; or as words in front of the first flag")
+    kind: str = flag(
+        "auto", "what the rows are; auto decides by each file's first row", (), ("auto", "sft", "preference")
+    )
+    encoding: str | None = flag(None, "encoding of the files if not UTF-8, such as gb18030")
+    columns: str | None = flag(None, "names of a CSV's columns, joined by commas, if it has no header line")
+    role_map: str | None = flag(None, "roles of a sharegpt file, as patient=user,doctor=assistant")
+    max_bad_rate: float = flag(0.0, "up to this share of a file's rows may be unusable before the exit status says so")
+    json: bool = flag(False, "print one JSON object a file instead of lines for people")

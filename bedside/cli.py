@@ -185,12 +185,17 @@ def _over(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse(
-    groups: tuple[type, ...], argv: list[str] | None = None, config: str | None = None, description: str = ""
+    groups: tuple[type, ...],
+    argv: list[str] | None = None,
+    config: str | None = None,
+    description: str = "",
+    positional: str | None = None,
 ) -> Parsed:
     """Parse `argv` (default: the command line) into `groups` and the flags of the trainer config `config`.
 
     A first argument that ends in .yaml, or --config, is a recipe whose values the other flags override. `--help`
-    prints the usage and exits. Raises ConfigError with every problem found.
+    prints the usage and exits. Words in front of the first flag are the value of the flag `positional`, if there is
+    one. Raises ConfigError with every problem found.
     """
     argv = sys.argv[1:] if argv is None else argv
     flags = table(groups, config)
@@ -199,7 +204,7 @@ def parse(
         raise SystemExit(0)
     known = spellings(flags)
     loose, found = _given_words(list(argv))
-    recipe, problems = _recipe_of(loose, found)
+    recipe, problems = _recipe_of([] if positional else loose, found)
     notes: list[str] = []
     values: dict[str, Any] = {}
     if recipe:
@@ -208,6 +213,8 @@ def parse(
         except ConfigError as error:
             problems += error.problems
     values = _over(values, _layer(found, known, problems, notes))
+    if positional and loose:
+        values[positional] = [*loose, *(values.get(positional) or [])]
     own = {field.name for kind in groups for field in dataclasses.fields(kind)}
     trainer = {name: value for name, value in values.items() if name not in own}
     problems += _translate_old_names(trainer)

@@ -166,12 +166,13 @@ def describe(engine: ChatEngine, origin: policy.Origin) -> None:
         import psutil
 
         place, memory = "CPU", f"{psutil.Process().memory_info().rss / _GIB:.2f} GiB of this process's memory"
-    held = f"{_kind(quant)}, computing in {quant.get('compute', model.dtype)}" if quant else str(model.dtype)
+    dtype = str(model.dtype).removeprefix("torch.")
+    held = f"{_kind(quant)}, computing in {quant.get('compute', dtype)}" if quant else dtype
     facts = {
         "model": origin.resolved.base,
         "adapter": origin.resolved.adapter or "none",
         "template": engine.template.name,
-        "device": f"{place}, {held.removeprefix('torch.')}",
+        "device": f"{place}, {held}",
         "memory": memory,
     }
     for name, value in facts.items():

@@ -17,52 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from bedside.errors import LineageError
+from bedside.fingerprints import file_sha256, fingerprint, identity, weight_files
 
 NAME = "lineage.json"
-_BLOCKS, _BLOCK = 64, 4096  # sampled blocks a weight file, and their bytes
-_SMALL = 64 << 20  # a weight file up to this many bytes is fingerprinted whole
 _READ_WHOLE = 2 << 30  # up to this many bytes of weights a directory is verified by its full hash
 _LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate")
-
-
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def weight_files(directory: Path | str) -> list[Path]:
-    """The safetensors that are the model: an adapter's if there is one, else a full model's."""
-    directory = Path(directory)
-    return sorted(directory.glob("adapter_model*.safetensors")) or sorted(directory.glob("model*.safetensors"))
-
-
-def identity(directory: Path | str) -> str:
-    """`s1:` + SHA-256 over names and contents of the weight files."""
-    names = "".join(f"{path.name}{file_sha256(path)}" for path in weight_files(directory))
-    return "s1:" + hashlib.sha256(names.encode()).hexdigest()[:32]
-
-
-def fingerprint(directory: Path | str) -> str:
-    """`q2:` + SHA-256 over names, sizes and contents of the weight files: whole up to 64 MB, above that the header and
-    64 sampled blocks, which takes the same short time for any size."""
-    digest = hashlib.sha256()
-    for path in weight_files(directory):
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}".encode())
-        if size <= _SMALL:
-            digest.update(path.read_bytes())
-            continue
-        with open(path, "rb") as stream:
-            header = int.from_bytes(stream.read(8), "little")
-            digest.update(stream.read(min(header, 1 << 26)))
-            for block in range(_BLOCKS):
-                stream.seek(max(0, min(size - _BLOCK, 8 + header + (size - header) * block // _BLOCKS)))
-                digest.update(stream.read(_BLOCK))
-    return "q2:" + digest.hexdigest()[:32]
 
 
 def _sha_text(text: str) -> str:
@@ -264,6 +223,8 @@ def _find_base(directory: Path, base: dict, base_model: str | None) -> tuple[str
             if base.get("fp") in (None, fingerprint(place)):
                 return place, "main"
             wrong = place
+            if place == base_model:
+                break  # the user's own word is not overruled by what lineage.json remembers
         elif place and place == base_model and not base.get("path"):
             return place, base.get("revision") or "main"
     if wrong:

@@ -25,8 +25,11 @@ class Origin:
         return adapter if has_own else self.resolved.base
 
 
-def origin_of(model: str, adapter: str | None, use_peft: bool) -> Origin:
-    """Resolve --model_name_or_path and --peft_path; ConfigError for combinations that would lose a training."""
+def origin_of(model: str, adapter: str | None, use_peft: bool, model_given: bool = True) -> Origin:
+    """Resolve --model_name_or_path and --peft_path; ConfigError for combinations that would lose a training.
+
+    A model that the user did not name (`model_given` False) is not held against what the adapter's lineage says.
+    """
     if adapter and lineage.is_adapter(model):
         raise ConfigError(
             f"--model_name_or_path {model} and --peft_path {adapter} are both adapters; continue one (drop "
@@ -40,7 +43,7 @@ def origin_of(model: str, adapter: str | None, use_peft: bool) -> Origin:
             f"{named} is an adapter, which full training would lose; merge it first: python merge_peft_adapter.py "
             f"--peft_model_path {named} --output_dir {named.rstrip('/')}-merged"
         )
-    resolved = lineage.resolve(named, base_model=model if adapter else None)
+    resolved = lineage.resolve(named, base_model=model if adapter and model_given else None)
     for note in resolved.notes:
         logs.warn(note)
     if resolved.task != "CAUSAL_LM":

@@ -171,8 +171,6 @@ def training(parsed: Parsed, stage: str) -> None:
 
 def chat_files(data: DataArguments, wants_eval: bool, seed: int) -> dict:
     """Keywords of `chats.read_sets` from the data flags."""
-    roles = dict(pair.split("=", 1) for pair in data.role_map.split(",")) if data.role_map else None
-    columns = [name.strip() for name in data.columns.split(",")] if data.columns else None
     paths = [data.train_file_dir] if data.train_file_dir else []
     validation = [data.validation_file_dir] if data.validation_file_dir else []
     holdout = 0.0
@@ -185,7 +183,7 @@ def chat_files(data: DataArguments, wants_eval: bool, seed: int) -> dict:
     return {
         "train": build.sources(paths, data.dataset, data.dataset_dir),
         "validation": build.sources(validation, data.eval_dataset, data.dataset_dir),
-        "reading": build.Reading(data.encoding, columns, roles),
+        "reading": build.Reading.of_flags(data.encoding, data.columns, data.role_map),
         "max_bad_rate": data.max_bad_rate,
         "holdout": holdout,
         "max_train": data.max_train_samples,

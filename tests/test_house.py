@@ -21,7 +21,7 @@ ORDER = (
     ("data", "templates", "thoughts", "synth"),
     ("spellings", "trainer_flags", "args", "flagtable", "usage", "cli", "trainer_checks", "settle", "inference_flags",
      "flagsdoc"),
-    ("lineage", "models", "adapters", "probe", "policy", "checkpoints"),
+    ("fingerprints", "lineage", "models", "adapters", "probe", "policy", "checkpoints"),
     ("manifest", "collate", "accounting", "plots", "questions", "generate", "engine", "chat", "batch", "evaluate",
      "merge_source", "merge", "merge_check", "starter"),
     ("runner",),

@@ -46,6 +46,15 @@ class Reading:
                 known = ", ".join(records.SHAREGPT_ROLES)
                 raise ConfigError(f"--role_map {name}={role}: {role} is not a role (known: {known})")
 
+    @classmethod
+    def of_flags(cls, encoding: str | None, columns: str | None, role_map: str | None) -> "Reading":
+        """From the texts of the flags: `columns` as `a,b`, `role_map` as `patient=user,doctor=assistant`."""
+        pairs = [pair.partition("=") for pair in (role_map or "").split(",") if pair.strip()]
+        if not all(equals for _, equals, _ in pairs):
+            raise ConfigError(f"--role_map {role_map}: expected name=role pairs, as patient=user,doctor=assistant")
+        roles = {name.strip(): role.strip() for name, _, role in pairs}
+        return cls(encoding, [name.strip() for name in columns.split(",")] if columns else None, roles or None)
+
 
 def sources(paths: list[str], dataset: str | None = None, dataset_dir: str = "data") -> list[Source]:
     """Files under `paths` and the registered datasets named in `dataset`."""
@@ -67,17 +76,16 @@ def read_records(
         formats: set[str] = set()
         first = True
         for item in files.read(source.path, reading.encoding, reading.columns):
-            if isinstance(item, Fault):
-                if item.code.startswith("I_"):
-                    ledger.remark(*item)
-                else:
-                    ledger.row(item.origin)
-                    ledger.drop(*item)
-                    first = False
+            if isinstance(item, Fault) and item.code.startswith("I_"):
+                ledger.remark(*item)
                 continue
             ledger.row(item.origin)
             if cap is not None and kept >= cap:
                 ledger.cap(item.origin)
+                continue
+            if isinstance(item, Fault):
+                ledger.drop(*item)
+                first = False
                 continue
             try:
                 record = convert(source.entry.adapt(item.value) if source.entry else item.value)

@@ -35,6 +35,7 @@ class Ledger:
     details: list[str] = field(default_factory=list)
     samples: Counter = field(default_factory=Counter)
     printed: int = 0  # how many of `details` a person has seen
+    shown: int | None = SHOWN  # how many faults `details` holds; None is all
 
     def account(self, file: str) -> Account:
         return self.files.setdefault(file, Account())
@@ -70,7 +71,7 @@ class Ledger:
         if origin.item is not None:
             place["item"] = origin.item
         self.rejected.append(place)
-        if len(self.rejected) <= SHOWN:
+        if self.shown is None or len(self.rejected) <= self.shown:
             self.details.append(f"{origin}: {code} {detail}")
 
     def total(self) -> Account:
@@ -87,7 +88,7 @@ class Ledger:
         """Raise DataError if more than `max_bad_rate` of all rows, or all rows of a file, are bad."""
         for file, account in self.files.items():
             bad = sum(account.dropped.values())
-            if bad and bad == account.rows - account.capped:
+            if bad and bad == account.rows:
                 code = account.dropped.most_common(1)[0][0]
                 raise DataError(
                     code, file, f"all {bad} rows are bad ({_counts(account.dropped)}); nothing to train on"

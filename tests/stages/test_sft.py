@@ -296,3 +296,12 @@ def test_two_processes_train_the_same_model_as_one_with_twice_the_batch(tiny_mod
     assert max((first[name] - second[name]).abs().max().item() for name in first) < 1e-4
     assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), abs=1e-3)
     assert lineage.damage(tmp_path / "two") is None
+
+
+def test_an_adapter_finds_its_base_and_a_wrong_one_is_not_overruled(run, sft_file, tmp_path):
+    _, first, _ = run
+    argv = flags("unused", sft_file, tmp_path / "out", "--peft_path", str(first), "--max_steps", "1")[2:]
+    supervised_finetuning.main(argv)
+    assert lineage.read(tmp_path / "out")["parents"][0]["how"] == "continued"
+    with pytest.raises(lineage.LineageError, match="models/starter is not the model this adapter was trained on"):
+        supervised_finetuning.main(["--model_name_or_path", "models/starter", *argv, "--overwrite_output_dir", "True"])

@@ -1,0 +1,155 @@
+"""validate_jsonl.py: the stages' reading, told row by row; and the stage itself, which must stop before it loads."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import validate_jsonl
+from bedside.errors import ConfigError
+
+from .malformed import CASES, GOOD, PAIR, jsonl
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_malformed_file_gets_its_status(tmp_path, capsys, case):
+    path = tmp_path / case.file
+    path.write_bytes(case.raw)
+    flags = {
+        "encoding": case.flags.get("encoding"),
+        "columns": ",".join(case.flags.get("columns", [])),
+        "role_map": ",".join(f"{a}={b}" for a, b in case.flags.get("roles", {}).items()),
+    }
+    words = [word for name, value in flags.items() if value for word in (f"--{name}", value)]
+    status = validate_jsonl.main([str(path), "--kind", case.kind, *words])
+    told = capsys.readouterr().out.splitlines()
+    policy, *wanted = case.outcome
+    if policy == "accept":
+        assert status == 0
+        assert told[-1].startswith(f"{path}: {case.kind}, ")
+    elif policy == "skip":
+        assert status == 1
+        for line, code in wanted[0]:
+            assert any(text.startswith((f"{path}:{line}: {code} ", f"{path}:{line} (item ")) for text in told)
+    else:  # a file of which every single row is bad is told row by row
+        assert status == 2 or len(told) > 1
+        assert any(f": {wanted[0]} " in text for text in told)
+
+
+def test_all_faults_are_told_and_the_summary_counts(tmp_path, capsys):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(jsonl(GOOD, *[{"instruction": "a", "output": ""}] * 30, "{"))
+    assert validate_jsonl.main([str(path)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 32
+    assert told[0] == f"{path}:2: E_EMPTY output is empty"
+    assert told[-1] == f"{path}: sft, 32 rows = 1 usable + 31 bad (E_EMPTY 30, E_JSON 1)"
+    assert validate_jsonl.main([str(path), "--max_bad_rate", "0.97"]) == 0
+    assert validate_jsonl.main([str(path), "--max_bad_rate", "0.96"]) == 1
+
+
+def test_auto_tells_the_kinds_apart_and_the_worst_status_counts(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_bytes(jsonl(GOOD))
+    (tmp_path / "b.json").write_text(json.dumps([PAIR, {"prompt": "a", "chosen": "b"}]))
+    assert validate_jsonl.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path}/a.jsonl: sft, 1 rows = 1 usable + 0 bad",
+        f"{tmp_path}/b.json:1 (item 2): E_FIELD no field 'rejected' (has: prompt, chosen)",
+        f"{tmp_path}/b.json: preference, 2 rows = 1 usable + 1 bad (E_FIELD 1)",
+    ]
+    (tmp_path / "c.jsonl").write_bytes(b"")
+    assert validate_jsonl.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"{tmp_path}/c.jsonl: E_EMPTY_FILE no data lines",
+        f"{tmp_path}/c.jsonl: unusable (E_EMPTY_FILE)",
+    ]
+
+
+def test_json_for_machines(tmp_path, capsys):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + jsonl(GOOD, "{"))
+    assert validate_jsonl.main([str(path), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "file": str(path), "kind": "sft", "rows": 2, "usable": 1, "bad": {"E_JSON": 1}, "remarks": {"I_BOM": 1},
+        "rejected": [{"file": str(path), "line": 2, "code": "E_JSON"}], "unusable": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "no files: name files or directories"),
+        (["data/sft", "--kind", "x"], "expected auto, sft or preference"),
+        (["data/stf"], "data/stf: no such file or directory; data/ holds"),
+        (["data/sft", "--max_bad_rate", "2"], "--max_bad_rate 2: expected 0 to 1"),
+        (["data/sft", "--encoding", "x"], "--encoding x: unknown encoding"),
+        (["data/sft", "--role_map", "x"], "--role_map x: expected name=role pairs"),
+        (["data/sft", "--rolemap", "x"], "--rolemap: unknown flag; did you mean --role_map"),
+    ],
+)
+def test_wrong_flags(words, message):
+    with pytest.raises(ConfigError, match=message):
+        validate_jsonl.main(words)
+
+
+def test_our_own_data_is_clean(capsys):
+    assert validate_jsonl.main(["data/sft", "data/reward"]) == 0
+
+
+# The stage, as a person runs it: exit status 2, one line on stderr, and nothing heavy has been imported by then.
+_RUN = """
+import sys
+import supervised_finetuning
+from bedside import errors
+try:
+    errors.run_command(supervised_finetuning.main)
+finally:
+    print([name for name in ("torch", "transformers", "trl", "peft", "datasets") if name in sys.modules])
+"""
+STAGE = ["5 GBK", "12 LFS", "14 pretty-printed", "20 nested brackets", "35 preference file to SFT", "45 all rows"]
+STAGE += ["63 quote left open"]
+
+
+def run_stage(repo, tmp_path, path, *more):
+    words = ["--train_file_dir", str(path), "--output_dir", str(tmp_path / "out"), *more]
+    return subprocess.run([sys.executable, "-c", _RUN, *words], cwd=repo, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("name", STAGE)
+def test_the_stage_stops_before_it_loads_anything(repo, tmp_path, name):
+    case = next(case for case in CASES if case.name == name)
+    (tmp_path / case.file).write_bytes(case.raw)
+    done = run_stage(repo, tmp_path, tmp_path / case.file, "--max_bad_rate", "0.01")
+    code = case.outcome[1] if case.outcome[0] == "stop" else "E_BAD_RATE"
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (done.returncode, done.stdout) == (2, "[]\n")
+    assert len(errors) == 1
+    assert code in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ({"notes.txt": b"x"}, "no data file here; expected .jsonl, .json, .csv, .tsv, found notes.txt"),
+        (None, "no such file or directory; "),
+        ({"a.jsonl": jsonl(GOOD), "b.jsonl": jsonl(PAIR)}, "b.jsonl:1: E_SCHEMA fields prompt, chosen, rejected"),
+        (
+            {"a.jsonl": jsonl(*[GOOD] * 9, "{")},
+            "E_BAD_RATE 1 of 10 rows are bad (E_JSON 1), more than --max_bad_rate 0.01",
+        ),
+        ({"a.csv": b"question,answer\n"}, "a.csv: E_EMPTY_FILE no data lines, only a header"),
+    ],
+)
+def test_the_stage_on_directories(repo, tmp_path, made, message):
+    path = tmp_path / "rows"
+    if made is not None:
+        path.mkdir()
+        for name, raw in made.items():
+            (path / name).write_bytes(raw)
+    done = run_stage(repo, tmp_path, path)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (done.returncode, done.stdout) == (2, "[]\n")
+    assert len(errors) == 1
+    assert message in errors[0]
