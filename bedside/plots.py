@@ -11,8 +11,9 @@ def _series(history: list[dict], key: str) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _smooth(values: list[float], weight: float = 0.8) -> list[float]:
-    """Exponential moving average, corrected for its start."""
+def _smooth(values: list[float]) -> list[float]:
+    """Exponential moving average over about a tenth of the points, corrected for its start."""
+    weight = 1 - min(1.0, 20 / max(1, len(values)))
     smoothed, total, norm = [], 0.0, 0.0
     for value in values:
         total, norm = weight * total + (1 - weight) * value, weight * norm + (1 - weight)
@@ -55,7 +56,7 @@ def training_curves(history: list[dict], directory: Path) -> list[Path]:
     dots = {"marker": "o", "markersize": 4, "color": _ORANGE}
     save("loss.png", "Loss", "nats per trained token", [
         (x, y, "train, each log", {"color": _GREY, "linewidth": 0.8}),
-        (x, _smooth(y), "train, smoothed", {"color": _BLUE}),
+        (x if len(x) > 20 else [], _smooth(y), "train, smoothed", {"color": _BLUE}),
         (ex, ey, "held-out", dots),
     ])  # fmt: skip
     save("perplexity.png", "Held-out perplexity", "exp(nats per trained token)",

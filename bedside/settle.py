@@ -169,10 +169,16 @@ def training(parsed: Parsed, stage: str) -> None:
         logs.info(note)
 
 
+def several(paths: str | None) -> list[str]:
+    """`a.jsonl,b.json` as two paths; a path that exists as it is written is one."""
+    if not paths or Path(paths).exists():
+        return [paths] if paths else []
+    return [path.strip() for path in paths.split(",") if path.strip()]
+
+
 def chat_files(data: DataArguments, wants_eval: bool, seed: int) -> dict:
     """Keywords of `chats.read_sets` from the data flags."""
-    paths = [data.train_file_dir] if data.train_file_dir else []
-    validation = [data.validation_file_dir] if data.validation_file_dir else []
+    paths, validation = several(data.train_file_dir), several(data.validation_file_dir)
     holdout = 0.0
     if data.val_size:
         holdout = data.val_size

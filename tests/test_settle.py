@@ -354,13 +354,17 @@ def test_overwriting_removes_only_what_a_run_leaves(tmp_path):
         (tmp_path / name / "file").write_text("x")
     for name in ("lineage.json", "adapter_model.safetensors", "adapter_config.json", "notes.txt", "rows.jsonl"):
         (tmp_path / name).write_text("x")
+    before = sorted(path.name for path in tmp_path.iterdir())
     runner.prepare_output(str(tmp_path), overwrite=True, resuming=False)
+    runner.clear_output(tmp_path, overwrite=True, resuming=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before  # bad data must not cost the old run
+    runner.clear_output(tmp_path, overwrite=True, resuming=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my_notes", "notes.txt", "rows.jsonl"]
 
 
 def test_a_directory_of_someone_else_is_left_alone(tmp_path):
     (tmp_path / "config.json").write_text("x")
-    runner.prepare_output(str(tmp_path), overwrite=True, resuming=False)
+    runner.clear_output(tmp_path, overwrite=True, resuming=False)
     assert (tmp_path / "config.json").exists()
 
 
@@ -392,3 +396,11 @@ def test_flags_that_follow_from_ready_ids():
     assert settle.for_ready_ids({})["dataloader_pin_memory"] is True
     assert settle.for_ready_ids({"dataloader_pin_memory": False})["dataloader_pin_memory"] is False
     assert settle.for_ready_ids({"packing": True})["packing"] is False
+
+
+def test_several_files_may_be_joined_by_commas(tmp_path):
+    odd = tmp_path / "a,b.jsonl"
+    odd.write_text("{}")
+    assert settle.several("x.jsonl, y.json") == ["x.jsonl", "y.json"]
+    assert settle.several(str(odd)) == [str(odd)]
+    assert settle.several(None) == []
