@@ -99,8 +99,12 @@ class AdapterArguments:
 class DataArguments:
     """Which rows, how they are read, and what happens to those that cannot be used."""
 
-    train_file_dir: str | None = flag(None, "training file or directory; several joined by commas", ("train_file", "train_data"))
-    validation_file_dir: str | None = flag(None, "held-out file or directory; several joined by commas", ("validation_file",))
+    train_file_dir: str | None = flag(
+        None, "training file or directory; several joined by commas", ("train_file", "train_data")
+    )
+    validation_file_dir: str | None = flag(
+        None, "held-out file or directory; several joined by commas", ("validation_file",)
+    )
     dataset: str | None = flag(None, "names registered in dataset_info.json, joined by commas")
     eval_dataset: str | None = flag(None, "held-out datasets registered in dataset_info.json, joined by commas")
     dataset_dir: str = flag("data", "directory of dataset_info.json")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bedside.data import encodings, files, preferences, records, registry, tokens
+from bedside.data import encodings, files, fit, preferences, records, registry, tokens
 from bedside.data.conversation import Conversation, RowError
 from bedside.data.ledger import Ledger
 from bedside.data.pack import best_fit
@@ -118,9 +118,15 @@ def _remarks(source: Source, row: Row, formats: set[str], ledger: Ledger) -> Non
             f"'{forgotten}' holds a thought that columns do not map, so no thought is trained; "
             f'add "thought": "{forgotten}" to columns of {source.entry.name} in dataset_info.json',
         )
-    text = repr(row.value)
-    if "\ufffd" in text or "锟斤拷" in text:
+    if _lost_text(row.value):
         ledger.remark(row.origin, "W_MOJIBAKE", "text was lost in an earlier decoding (U+FFFD or 锟斤拷)")
+
+
+def _lost_text(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\ufffd" in value or "锟斤拷" in value
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(map(_lost_text, children))
 
 
 def read_conversations(
@@ -211,7 +217,7 @@ def make_samples(
     tokenizer, and DataError when nothing is left.
     """
     only = [conversation for _, conversation in conversations]
-    tokens.check_template(only[:16], tokenizer, encoding)
+    fit.check_template(only[:16], tokenizer, encoding)
     kept: list[tokens.Sample] = []
     results = tokens.encode(only, tokenizer, encoding, num_proc)
     for (origin, _), result in zip(conversations, results, strict=True):

@@ -53,6 +53,7 @@ _CONTROL = re.compile(
     r"|[\ufdd0\ufdd1]"  # what bedside.templates marks trained spans with; no text has any business with them
 )
 MARKS = ("\ufdd0", "\ufdd1")
+_FIRST = ("<", "[", *MARKS)
 _TAGS = re.compile(r"</?think>")
 
 
@@ -149,7 +150,8 @@ def _check_tools(tools: list[dict]) -> None:
 def control_token(message: Message, forbidden: Sequence[str] = ()) -> tuple[str, str] | None:
     """`(field, token)` of the first chat control token, or `forbidden` text, that a message holds; or None."""
     for field, text in _texts(message):
-        found = _CONTROL.search(text)
+        # Most texts hold none of the characters that a control token begins with, and need no search.
+        found = _CONTROL.search(text) if any(first in text for first in _FIRST) else None
         if found:
             return field, ascii(found.group())[1:-1] if found.group() in MARKS else found.group()
         for token in forbidden:

@@ -243,17 +243,17 @@ def toyhom(row: Row) -> Conversation:
 
 
 # How a row is recognised: the first format whose keys are all in the row. Order matters where keys overlap.
-FORMATS: dict[str, tuple[tuple[str, ...], Callable[[Row], Conversation]]] = {
-    "sharegpt": (("conversations",), sharegpt),
-    "messages": (("messages",), openai),
-    "medical_o1": (("Question",), medical_o1),
-    "toyhom": (("ask",), toyhom),
-    "alpaca": (("instruction",), alpaca),
-    "input_output": (("input", "output"), lambda row: question_answer(row, "input", "output")),
-    "prompt_response": (("prompt", "response"), lambda row: question_answer(row, "prompt", "response")),
-    "prompt_completion": (("prompt", "completion"), lambda row: question_answer(row, "prompt", "completion")),
-    "query_response": (("query", "response"), lambda row: question_answer(row, "query", "response")),
-    "question_answer": (("question", "answer"), lambda row: question_answer(row, "question", "answer")),
+FORMATS: dict[str, tuple[set[str], Callable[[Row], Conversation]]] = {
+    "sharegpt": ({"conversations"}, sharegpt),
+    "messages": ({"messages"}, openai),
+    "medical_o1": ({"Question"}, medical_o1),
+    "toyhom": ({"ask"}, toyhom),
+    "alpaca": ({"instruction"}, alpaca),
+    "input_output": ({"input", "output"}, lambda row: question_answer(row, "input", "output")),
+    "prompt_response": ({"prompt", "response"}, lambda row: question_answer(row, "prompt", "response")),
+    "prompt_completion": ({"prompt", "completion"}, lambda row: question_answer(row, "prompt", "completion")),
+    "query_response": ({"query", "response"}, lambda row: question_answer(row, "query", "response")),
+    "question_answer": ({"question", "answer"}, lambda row: question_answer(row, "question", "answer")),
 }
 PREFERENCE_KEYS = ("chosen", "rejected")
 _PARTIAL = {"output": "alpaca", "Response": "medical_o1", "Complex_CoT": "medical_o1"}
@@ -269,7 +269,7 @@ def detect(row: Any) -> str:
     if any(key in row for key in PREFERENCE_KEYS):
         return "preference"
     for name, (keys, _) in FORMATS.items():
-        if all(key in row for key in keys):
+        if row.keys() >= keys:
             return name
     for key, name in _PARTIAL.items():
         if key in row:

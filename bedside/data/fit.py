@@ -1,0 +1,65 @@
+"""Whether a template fits a tokenizer and the rows, before a thousand of them are dropped one by one."""
+
+from tokenizers import Tokenizer
+
+from bedside import templates
+from bedside.data import tokens
+from bedside.data.conversation import Conversation, RowError
+from bedside.errors import ConfigError
+from bedside.templates import single_pass, turn_end_of
+
+
+def check_template(conversations: list[Conversation], tokenizer: Tokenizer, encoding: tokens.Encoding) -> None:
+    """Raise ConfigError unless the template trains what it would serve, on these conversations.
+
+    That is: it shows where answers stand, a served prompt's ids are the beginning of the trained ids, the turn end
+    is trained, and no thought is left out. Rows that the template refuses are not its misfits: `encode` tells them.
+    """
+    lost, seen = 0, 0
+    for conversation in conversations:
+        try:
+            tokens.check_forbidden(conversation, encoding.forbidden)
+            for messages in tokens.targets(conversation, encoding.template):
+                _check_target(messages, conversation.get("tools"), tokenizer, encoding)
+            seen += 1
+        except tokens.NotLocated:
+            lost += 1
+        except RowError:
+            continue
+    if lost and not seen:
+        raise _misfit(
+            tokenizer, encoding, "does not show where an answer begins and ends, so nothing could be trained"
+        )
+
+
+def _check_target(
+    messages: list[dict], tools: list[dict] | None, tokenizer: Tokenizer, encoding: tokens.Encoding
+) -> None:
+    template, switches, last = encoding.template, tokens.switches_for(messages, encoding), messages[-1]
+    rendered = tokens.render_target(messages, tools, encoding)
+    answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    whole = tokenizer.encode(rendered.text, add_special_tokens=False).ids
+    for index in answers if single_pass(template) else answers[-1:]:
+        prompt = template.render(messages[:index], tools, add_generation_prompt=True, **encoding.names, **switches)
+        served = tokenizer.encode(prompt.text, add_special_tokens=False).ids
+        if whole[: len(served)] != served:
+            raise _misfit(tokenizer, encoding, "gives a served prompt other ids than training would give it")
+    for start, end in rendered.spans:
+        if end > start and not rendered.text[start:end].rstrip().endswith(turn_end_of(template, encoding.names)):
+            raise _misfit(
+                tokenizer, encoding, "does not train the token that ends a turn, so no answer would ever end"
+            )
+    thought = (last.get("reasoning_content") or "").strip()
+    if thought and encoding.enable_thinking is not False and thought not in rendered.text:
+        raise _misfit(tokenizer, encoding, "leaves thoughts out (--enable_thinking False trains answers alone)")
+
+
+def _misfit(tokenizer: Tokenizer, encoding: tokens.Encoding, what: str) -> ConfigError:
+    fitting = [
+        name
+        for name in templates.fitting(lambda token: tokenizer.token_to_id(token) is not None)
+        if name != encoding.template.name
+    ]
+    name = encoding.template.name
+    subject = f"template {name}" if name in templates.REGISTRY else f"{name} template"
+    return ConfigError(f"{subject} {what}; add --template_name ({', '.join(fitting)})")
