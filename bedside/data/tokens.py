@@ -1,10 +1,10 @@
 """Conversations to token ids and trained spans: render the whole chat, tokenize the whole string once.
 
 Token spans come from the template's character spans, so a prompt and what a server sends for it are the same ids.
-Nothing here needs torch; worker processes load in a fraction of a second.
+Nothing here needs torch; it loads in a fraction of a second.
 """
 
-import multiprocessing
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,7 +19,8 @@ from bedside.templates import Template, single_pass, turn_end_of
 from bedside.templates.render import Rendered
 
 Span = tuple[int, int]
-_CHUNK = 512  # conversations a worker gets at a time
+_CHUNK = 512  # conversations tokenized at a time
+_THREADS = ("TOKENIZERS_PARALLELISM", "RAYON_NUM_THREADS")
 
 
 class Sample(NamedTuple):
@@ -206,20 +207,6 @@ def _encode_all(conversations: list[Conversation], tokenizer: _Batches, encoding
     return results
 
 
-_worker: dict = {}
-
-
-def _start_worker(tokenizer_json: str, encoding: Encoding) -> None:
-    import os
-
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
-    _worker["tokenizer"], _worker["encoding"] = _Batches(Tokenizer.from_str(tokenizer_json)), encoding
-
-
-def _work(conversations: list[Conversation]) -> list[Encoded]:
-    return _encode_all(conversations, _worker["tokenizer"], _worker["encoding"])
-
-
 def _chunks(items: Iterable, size: int) -> Iterator[list]:
     chunk = []
     for item in items:
@@ -234,17 +221,20 @@ def _chunks(items: Iterable, size: int) -> Iterator[list]:
 def encode(
     conversations: list[Conversation], tokenizer: Tokenizer, encoding: Encoding, num_proc: int = 1
 ) -> Iterator[Encoded]:
-    """Encode conversations in order, with `num_proc` worker processes where there is enough work for them."""
-    if num_proc <= 1 or len(conversations) < 4 * _CHUNK:
-        batches = _Batches(tokenizer, many=len(conversations) > _CHUNK)
-        # Tokenizing leaves Python alone: a second thread renders in the meantime.
+    """Encode conversations in order, on `num_proc` threads.
+
+    Tokenizing leaves Python alone: its own threads share a batch while a second one of ours renders the next. Worker
+    processes were half as fast, because ids had to travel between them as Python objects.
+    """
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if num_proc > 1 else "false"
+    os.environ["RAYON_NUM_THREADS"] = str(max(1, num_proc))  # heeded by the first batch of a process
+    batches = _Batches(tokenizer, many=len(conversations) > _CHUNK)
+    try:
         with ThreadPoolExecutor(2) as pool:
-            for results in pool.map(
-                lambda chunk: _encode_all(chunk, batches, encoding), _chunks(conversations, _CHUNK)
-            ):
+            chunks = _chunks(conversations, _CHUNK)
+            for results in pool.map(lambda chunk: _encode_all(chunk, batches, encoding), chunks):
                 yield from results
-        return
-    context = multiprocessing.get_context("spawn")  # fork would copy the locks of tokenizer and torch threads
-    with context.Pool(num_proc, _start_worker, (tokenizer.to_str(), encoding)) as pool:
-        for results in pool.imap(_work, _chunks(conversations, _CHUNK)):
-            yield from results
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
