@@ -20,15 +20,16 @@ from bedside.data import build, chats, tokens
 
 
 def write_rows(path: Path, count: int) -> None:
-    """`count` sharegpt rows of one to three turns, rendered from our own SFT data."""
+    """`count` sharegpt rows of one to three turns with thoughts, from our own SFT data; every text differs."""
     answers = [json.loads(line) for line in Path("data/sft/cot.jsonl").read_text(encoding="utf-8").splitlines()]
     with open(path, "w", encoding="utf-8") as stream:
         for number in range(count):
             turns = []
             for turn in range(1 + number % 3):
                 row = answers[(number * 7 + turn * 31) % len(answers)]
+                answer = f"<think>\n{row['Complex_CoT']}\n</think>\n\n{number}. {row['Response']}"
                 turns.append({"from": "human", "value": f"{row['Question']} ({number})"})
-                turns.append({"from": "gpt", "value": row["Response"]})
+                turns.append({"from": "gpt", "value": answer})
             stream.write(json.dumps({"conversations": turns}, ensure_ascii=False) + "\n")
 
 
@@ -41,23 +42,42 @@ def ours(path: Path, tokenizer, template, max_length: int, processes: int):
     return build.to_dataset(samples, packed_length=max_length), samples
 
 
-def theirs(path: Path, tokenizer):
-    """What most scripts do: one row at a time through the tokenizer's chat template, with its assistant mask."""
+def theirs(path: Path, tokenizer, thinking: bool):
+    """What most scripts do: one row at a time through the tokenizer's chat template, with its assistant mask.
+
+    Under a thinking template a chat of N answers has to be N samples here too, or thoughts would be lost.
+    """
     from datasets import load_dataset
 
-    roles = {"human": "user", "gpt": "assistant"}
+    def message(turn: dict) -> dict:
+        if turn["from"] == "human":
+            return {"role": "user", "content": turn["value"]}
+        if not thinking:
+            return {"role": "assistant", "content": turn["value"]}
+        thought, _, answer = turn["value"].removeprefix("<think>\n").partition("\n</think>\n\n")
+        return {"role": "assistant", "content": answer, "reasoning_content": thought}
 
-    def encode(row: dict) -> dict:
-        messages = [{"role": roles[turn["from"]], "content": turn["value"]} for turn in row["conversations"]]
+    def sample(messages: list[dict]) -> tuple[list[int], list[int]]:
         made = tokenizer.apply_chat_template(
             messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
         )
-        pairs = zip(made["input_ids"], made["assistant_masks"], strict=True)
-        return {"input_ids": made["input_ids"], "labels": [i if trained else -100 for i, trained in pairs]}
+        mask = made["assistant_masks"]
+        if thinking:  # the last answer only
+            end = len(mask) - mask[::-1].index(1)
+            begin = end - (mask[:end][::-1].index(0))
+            mask = [0] * begin + mask[begin:]
+        return made["input_ids"], [i if trained else -100 for i, trained in zip(made["input_ids"], mask, strict=True)]
+
+    def encode(row: dict) -> dict:
+        messages = [message(turn) for turn in row["conversations"]]
+        ends = range(2, len(messages) + 1, 2) if thinking else [len(messages)]
+        ids, labels = zip(*(sample(messages[:end]) for end in ends), strict=True)
+        return {"input_ids": list(ids), "labels": list(labels)}
 
     with tempfile.TemporaryDirectory() as cache:
         rows = load_dataset("json", data_files=str(path), split="train", cache_dir=cache)
-        return rows.map(encode, remove_columns=rows.column_names)[:]
+        made = rows.map(encode, remove_columns=rows.column_names)[:]
+    return {name: [sample for row in made[name] for sample in row] for name in made}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--conversations", type=int, default=20_000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--model", default="models/starter")
-    parser.add_argument("--template", default="qwen")
+    parser.add_argument("--template", default="qwen3")
     parser.add_argument("--max_length", type=int, default=2048)
     args = parser.parse_args(argv)
     tokenizer = models.load_tokenizer(args.model)
@@ -81,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         packed, samples = ours(path, tokenizer, template, args.max_length, args.processes)
         our_seconds = time.perf_counter() - started
         started = time.perf_counter()
-        other = theirs(path, tokenizer)
+        other = theirs(path, tokenizer, template.thinking != "none")
         their_seconds = time.perf_counter() - started
     unpacked = build.to_dataset(samples)[:]
     equal = unpacked["input_ids"] == other["input_ids"] and unpacked["labels"] == other["labels"]
