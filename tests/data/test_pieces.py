@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from bedside import models
 from bedside.data.pieces import Batches, separable
 
-BITS = ["<|im_start|>", "<|im_end|>", "<think>", "\n", "\n\n", " ", "发热三天", "fever", "，", "?", "é", "e\u0301", "😀", "12"]
+BITS = ["<|im_start|>", "<|im_end|>", "<think>", "\n", "\n\n", " ", "发热三天", "fever", "，", "?", "é", "e\u0301", "😀"]
 
 
 @pytest.fixture(scope="module")
