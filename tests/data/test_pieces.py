@@ -1,6 +1,6 @@
 """Tokenizing by pieces gives the ids and positions of the whole text.
 
-    sh run_tests.sh tests/data/test_pieces.py
+sh run_tests.sh tests/data/test_pieces.py
 """
 
 import random
@@ -11,7 +11,21 @@ from tokenizers import Tokenizer, pre_tokenizers
 from bedside import models
 from bedside.data.pieces import Batches, separable
 
-BITS = ["<|im_start|>", "<|im_end|>", "<think>", "\n", "\n\n", " ", "发热三天", "fever", "，", "?", "é", "e\u0301", "😀"]
+BITS = [
+    "<|im_start|>",
+    "<|im_end|>",
+    "<think>",
+    "\n",
+    "\n\n",
+    " ",
+    "发热三天",
+    "fever",
+    "，",
+    "?",
+    "é",
+    "e\u0301",
+    "😀",
+]
 
 
 @pytest.fixture(scope="module")
