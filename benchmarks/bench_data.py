@@ -1,6 +1,6 @@
 """Rows to packed ids: bedside beside a one-at-a-time `datasets.map` + `apply_chat_template`, in one run.
 
-    python benchmarks/bench_data.py --conversations 20000 --processes 2
+    python benchmarks/bench_data.py --conversations 20000 --threads 2
 
 Both read the same rows with the same tokenizer and template; the ids and labels must be equal, then the ratio counts.
 Ours is timed to the end (read, checked, accounted, tokenized, packed); the other one only to unpacked ids.
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run both, compare, print the ratio; exit status 1 if the ids differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--conversations", type=int, default=20_000)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", default="models/starter")
     parser.add_argument("--template", default="qwen3")
     parser.add_argument("--max_length", type=int, default=2048)
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
         path = Path(directory) / "rows.jsonl"
         write_rows(path, args.conversations)
         started = time.perf_counter()
-        packed, samples = ours(path, tokenizer, template, args.max_length, args.processes)
+        packed, samples = ours(path, tokenizer, template, args.max_length, args.threads)
         our_seconds = time.perf_counter() - started
         started = time.perf_counter()
         other = theirs(path, tokenizer, template.thinking != "none")
@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     count = args.conversations
     print(f"{count} conversations, {len(samples.ids):,} tokens, {len(packed)} packed rows, template {args.template}")
     for name, seconds in (
-        (f"bedside, {args.processes} processes, rows to packed ids", our_seconds),
+        (f"bedside, {args.threads} threads, rows to packed ids", our_seconds),
         ("datasets.map + apply_chat_template, rows to ids", their_seconds),
     ):
         print(f"{name:52}{seconds:7.2f} s {count / seconds:8.0f}/s")

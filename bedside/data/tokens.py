@@ -6,7 +6,6 @@ Nothing here needs torch; it loads in a fraction of a second.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -204,20 +203,17 @@ def _chunks(items: Iterable, size: int) -> Iterator[list]:
 def encode(
     conversations: list[Conversation], tokenizer: Tokenizer, encoding: Encoding, num_proc: int = 1
 ) -> Iterator[Encoded]:
-    """Encode conversations in order, on `num_proc` threads.
+    """Encode conversations in order; the tokenizer shares each batch among `num_proc` threads.
 
-    Tokenizing leaves Python alone: its own threads share a batch while a second one of ours renders the next. Worker
-    processes were half as fast, because ids had to travel between them as Python objects.
+    Worker processes were slower on two cores: ids had to travel between them as Python objects.
     """
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if num_proc > 1 else "false"
     os.environ["RAYON_NUM_THREADS"] = str(max(1, num_proc))  # heeded by the first batch of a process
     batches = Batches(tokenizer, many=len(conversations) > _CHUNK)
     try:
-        with ThreadPoolExecutor(2) as pool:
-            chunks = _chunks(conversations, _CHUNK)
-            for results in pool.map(lambda chunk: _encode_all(chunk, batches, encoding), chunks):
-                yield from results
+        for chunk in _chunks(conversations, _CHUNK):
+            yield from _encode_all(chunk, batches, encoding)
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
