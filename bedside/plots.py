@@ -60,7 +60,7 @@ def training_curves(history: list[dict], directory: Path) -> list[Path]:
         (ex, ey, "held-out", dots),
     ])  # fmt: skip
     save("perplexity.png", "Held-out perplexity", "exp(nats per trained token)",
-         [(ex, [math.exp(min(v, 50)) for v in ey], "held-out", dots)], log=len(ey) > 1)  # fmt: skip
+         [(ex, [math.exp(min(v, 50)) for v in ey], "held-out", dots)], log=len(ey) > 1 and max(ey) - min(ey) > 2)  # fmt: skip
     for name, key, title, label in (
         ("learning_rate.png", "learning_rate", "Learning rate", "learning rate"),
         ("grad_norm.png", "grad_norm", "Gradient norm before clipping", "L2 norm"),
