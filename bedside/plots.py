@@ -59,8 +59,10 @@ def training_curves(history: list[dict], directory: Path) -> list[Path]:
         (x if len(x) > 20 else [], _smooth(y), "train, smoothed", {"color": _BLUE}),
         (ex, ey, "held-out", dots),
     ])  # fmt: skip
+    perplexities = [math.exp(min(value, 50)) for value in ey]
+    steep = bool(ey) and max(perplexities) > 5 * min(perplexities)
     save("perplexity.png", "Held-out perplexity", "exp(nats per trained token)",
-         [(ex, [math.exp(min(v, 50)) for v in ey], "held-out", dots)], log=len(ey) > 1 and max(ey) - min(ey) > 2)  # fmt: skip
+         [(ex, perplexities, "held-out", dots)], log=steep)  # fmt: skip
     for name, key, title, label in (
         ("learning_rate.png", "learning_rate", "Learning rate", "learning rate"),
         ("grad_norm.png", "grad_norm", "Gradient norm before clipping", "L2 norm"),
