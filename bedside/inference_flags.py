@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from bedside import templates
 from bedside.args import InferenceArguments
 from bedside.cli import Parsed
 from bedside.data import files
 from bedside.data.conversation import RowError, check_conversation
 from bedside.errors import ConfigError
-from bedside.settle import quantisation
+from bedside.settle import quantisation, roles_and_template
 
 
 def check(parsed: Parsed) -> None:
@@ -44,14 +43,7 @@ def _limits(args: InferenceArguments) -> list[str]:
 
 
 def _texts(args: InferenceArguments) -> list[str]:
-    problems = []
-    if args.role_map and not all("=" in pair for pair in args.role_map.split(",")):
-        problems.append(f"--role_map {args.role_map}: expected name=role pairs, as patient=user,doctor=assistant")
-    if args.template_name:
-        try:
-            args.template_name = templates.get(args.template_name).name
-        except ConfigError as error:
-            problems += error.problems
+    problems = roles_and_template(args)
     if args.system_prompt and args.system_prompt.strip():
         try:
             turns = [{"role": "system", "content": args.system_prompt}, {"role": "user", "content": "?"}]

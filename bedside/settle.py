@@ -122,6 +122,20 @@ def _held_out(data: DataArguments, trainer: dict) -> list[str]:
     return problems
 
 
+def roles_and_template(arguments) -> list[str]:
+    """Settle --template_name (an alias becomes the name) and check --role_map; returns problems."""
+    problems = []
+    if arguments.role_map and not all("=" in pair for pair in arguments.role_map.split(",")):
+        wanted = "expected name=role pairs, as patient=user,doctor=assistant"
+        problems.append(f"--role_map {arguments.role_map}: {wanted}")
+    if arguments.template_name:
+        try:
+            arguments.template_name = templates.get(arguments.template_name).name
+        except ConfigError as error:
+            problems += error.problems
+    return problems
+
+
 def _data(data: DataArguments, trainer: dict) -> list[str]:
     problems = _held_out(data, trainer)
     if not data.train_file_dir and not data.dataset:
@@ -133,14 +147,7 @@ def _data(data: DataArguments, trainer: dict) -> list[str]:
     for name in ("max_train_samples", "max_eval_samples"):
         if getattr(data, name) is not None and getattr(data, name) < 1:
             setattr(data, name, None)  # MedicalGPT's -1 is "all"
-    if data.role_map and not all("=" in pair for pair in data.role_map.split(",")):
-        problems.append(f"--role_map {data.role_map}: expected name=role pairs, as patient=user,doctor=assistant")
-    if data.template_name:
-        try:
-            data.template_name = templates.get(data.template_name).name
-        except ConfigError as error:
-            problems += error.problems
-    return problems
+    return problems + roles_and_template(data)
 
 
 def _output(trainer: dict, model: ModelArguments, adapter: AdapterArguments, overwrite: bool) -> list[str]:
