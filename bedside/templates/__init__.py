@@ -6,133 +6,62 @@ The file is read by training, saved with the checkpoint (`chat_template.jinja`),
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal
 
 from bedside.errors import ConfigError
-from bedside.templates.render import Rendered, render
+from bedside.templates.rows import ROWS, STAND_INS
+from bedside.templates.template import TOOL_FORMATS, Template, body_of, format_of, with_tool_format
 
-_HERE = Path(__file__).parent
+__all__ = ["REGISTRY", "STAND_INS", "TOOL_FORMATS", "Template", "fitting", "get", "own", "single_pass", "turn_end_of",
+           "turn_ends_of"]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Template:
-    """A chat template. `turn_end` is a token, or "eos_token" where the family has no turn token of its own."""
-
-    name: str
-    source: str
-    turn_end: str = "eos_token"
-    aliases: tuple[str, ...] = ()
-    extra_stops: tuple[str, ...] = ()
-    required_tokens: tuple[str, ...] = ()
-    supports_system: bool = True
-    thinking: Literal["none", "hybrid", "always"] = "none"
-    reasoning_parser: str | None = None
-    tool_parser: str | None = None
-    warning: str | None = None
-    trusted: bool = False  # ours: rendered without a sandbox, which takes half the time
-
-    def render(self, messages: list[dict], tools: list[dict] | None = None, **variables: Any) -> Rendered:
-        """Text and trained spans of `messages` (see `bedside.templates.render`)."""
-        if self.thinking == "none":
-            messages = [_thought_inside(message) for message in messages]
-        elif not self.trusted:
-            messages = [_thought_under_every_name(message) for message in messages]
-        return render(self.source, messages, tools, trusted=self.trusted, **variables)
+REGISTRY: dict[str, Template] = {row.name: row for row in ROWS}
+_BY_NAME = {name: row for row in ROWS for name in (row.name, *row.aliases)}
 
 
-def _thought_inside(message: dict) -> dict:
-    """A template without a thinking mode shows a thought as text in front of the answer, in every turn alike."""
-    thought = message.get("reasoning_content")
-    if not thought:
-        return message
-    answer = (message.get("content") or "").strip()
-    return {**message, "content": f"<think>\n{thought.strip()}\n</think>\n\n{answer}"}
-
-
-def _thought_under_every_name(message: dict) -> dict:
-    """As transformers passes it on: some models' templates read `thinking`."""
-    thought = message.get("reasoning_content")
-    return {"thinking": thought, **message} if thought is not None else message
-
-
-def _row(name: str, **columns: Any) -> Template:
-    return Template(name, (_HERE / f"{name}.jinja").read_text(encoding="utf-8"), trusted=True, **columns)
-
-
-_CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
-
-REGISTRY: dict[str, Template] = {
-    template.name: template
-    for template in (
-        _row(
-            "qwen",
-            aliases=("qwen2", "qwen2_5", "qwen2.5"),
-            turn_end="<|im_end|>",
-            extra_stops=("<|endoftext|>",),
-            required_tokens=_CHATML_TOKENS,
-            tool_parser="hermes",
-        ),
-        _row(
-            "qwen3",
-            turn_end="<|im_end|>",
-            extra_stops=("<|endoftext|>",),
-            required_tokens=_CHATML_TOKENS,
-            thinking="hybrid",
-            reasoning_parser="qwen3",
-            tool_parser="hermes",
-        ),
-        _row(
-            "deepseek",
-            aliases=("deepseek_r1", "deepseekr1", "deepseek_r1_distill"),
-            extra_stops=("<｜end▁of▁sentence｜>",),
-            thinking="always",
-            reasoning_parser="qwen3",
-            warning="`deepseek` is the R1-Distill format here (it thinks); LLaMA-Factory gives that name to the older "
-            "deepseek-llm format and calls this one deepseekr1",
-        ),
-        _row("chatml", turn_end="<|im_end|>", required_tokens=_CHATML_TOKENS),
-        _row(
-            "llama3",
-            aliases=("llama-3",),
-            turn_end="<|eot_id|>",
-            extra_stops=("<|end_of_text|>",),
-            required_tokens=("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-        ),
-        _row("vicuna"),
-        _row("alpaca", aliases=("default",)),
-    )
-}
-_BY_NAME = {name: row for row in REGISTRY.values() for name in (row.name, *row.aliases)}
-
-
-def get(name: str) -> Template:
-    """The template called `name` (or an alias); ConfigError names the nearest ones."""
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    near = difflib.get_close_matches(name.lower(), _BY_NAME, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ConfigError(f"--template_name {name}: no such template; {hint}known: {', '.join(REGISTRY)}")
+def get(name: str, tool_format: str | None = None) -> Template:
+    """The template called `name` (or an alias), with its own tool format or another; ConfigError for unknown names."""
+    name = STAND_INS[name][0] if name in STAND_INS else name
+    if name not in _BY_NAME:
+        near = difflib.get_close_matches(name.lower(), (*_BY_NAME, *STAND_INS), n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ConfigError(
+            f"--template_name {name}: no such template; {hint}known: {', '.join(REGISTRY)} "
+            "(python -m bedside.templates list tells what each is for)"
+        )
+    row = _BY_NAME[name]
+    return row if tool_format in (None, row.tool_format) else with_tool_format(row, tool_format)
 
 
 def own(source: str) -> Template:
-    """A model's own chat template as a row: it ends turns with the tokenizer's EOS; thinking is read off its text."""
+    """A model's own chat template as a row: it ends turns with the tokenizer's EOS; thinking is read off its text.
+
+    A registered file, with whatever tool format, is recognised as the row that it is.
+    """
+    body, tool_format = body_of(source), format_of(source)
+    for row in ROWS:
+        if tool_format and body_of(row.source) == body:
+            kept = None if tool_format == "none" else tool_format
+            return row if kept == row.tool_format else replace(row, source=source, tool_format=kept)
     thinks = any(word in source for word in ("reasoning", "thinking", "</think>"))
-    registered = next((row for row in REGISTRY.values() if row.source.strip() == source.strip()), None)
-    return registered or Template("the model's own", source, thinking="hybrid" if thinks else "none")
+    return Template("the model's own", source, thinking="hybrid" if thinks else "none")
 
 
 def fitting(has_token: Callable[[str], bool]) -> list[str]:
     """Names of the templates that a tokenizer has the tokens for, those of its family first."""
-    fits = [row for row in REGISTRY.values() if all(map(has_token, row.required_tokens))]
+    fits = [row for row in ROWS if all(map(has_token, row.required_tokens))]
     return [row.name for row in sorted(fits, key=lambda row: not row.required_tokens)]
 
 
 def turn_end_of(template: Template, special_tokens: dict[str, str]) -> str:
     """The text that ends an assistant turn, with this tokenizer's EOS filled in."""
     return special_tokens.get("eos_token", "") if template.turn_end == "eos_token" else template.turn_end
+
+
+def turn_ends_of(template: Template, special_tokens: dict[str, str]) -> tuple[str, ...]:
+    """Every text that may end an assistant turn: the turn end, and other stops (a call of a tool may end with one)."""
+    return tuple(text for text in (turn_end_of(template, special_tokens), *template.extra_stops) if text)
 
 
 _PROBE = [

@@ -1,8 +1,6 @@
 """Exact texts, exact spans, and what serving rests on: the prompt is the beginning of what was trained."""
 
 import itertools
-import json
-from pathlib import Path
 
 import pytest
 
@@ -10,15 +8,9 @@ from bedside import templates
 from bedside.data.conversation import RowError
 from bedside.templates.render import compiled, render
 
-GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "templates" / "texts.json").read_text(encoding="utf-8"))
 NAMES = sorted(templates.REGISTRY)
-NO_TOOLS = [name for name in NAMES if name not in ("qwen", "qwen3")]
-TOKENS = {
-    "deepseek": {"bos_token": "<｜begin▁of▁sentence｜>", "eos_token": "<｜end▁of▁sentence｜>"},
-    "llama3": {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"},
-    "vicuna": {"bos_token": "<s>", "eos_token": "</s>"},
-    "alpaca": {"bos_token": "<s>", "eos_token": "</s>"},
-}
+NO_TOOLS = [name for name in NAMES if templates.get(name).tool_format is None]
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 SYSTEM = {"role": "system", "content": "你是一名专业的医生助手。"}
 CHAT = [
     {"role": "user", "content": "头晕怎么办？"},
@@ -37,84 +29,167 @@ TOOL_CHAT = [
     {"role": "tool", "content": "100mg 每日一次"},
     {"role": "assistant", "content": "请遵医嘱。"},
 ]
-# golden entry -> (template, messages after the system message, tools, switches)
-CASES = {
-    "qwen": ("qwen", CHAT, None, {}),
-    "qwen3": ("qwen3", CHAT, None, {}),
-    "qwen3@nothink": ("qwen3", CHAT, None, {"enable_thinking": False}),
-    "qwen3@think": ("qwen3", THOUGHTS, None, {}),
-    "qwen3@think_turn1": ("qwen3", THOUGHTS[:2], None, {}),
-    "qwen3@tools": ("qwen3", TOOL_CHAT, TOOLS, {}),
-    "deepseek@train": ("deepseek", THOUGHTS, None, {}),
-    "chatml": ("chatml", CHAT, None, {}),
-    "llama3": ("llama3", CHAT, None, {}),
-    "vicuna": ("vicuna", CHAT, None, {}),
-    "alpaca": ("alpaca", CHAT, None, {}),
-}
 
 
 def rendered(name, messages, tools=None, **variables):
-    return templates.get(name).render(messages, tools, **TOKENS.get(name, {"eos_token": "<|im_end|>"}), **variables)
+    return templates.get(name).render(messages, tools, **TOKENS, **variables)
 
 
-@pytest.mark.parametrize("entry", CASES)
-def test_the_text_is_the_official_one(entry):
-    name, messages, tools, switches = CASES[entry]
-    assert rendered(name, [SYSTEM, *messages], tools, **switches).text == GOLDEN[entry]["text"]
-
-
-@pytest.mark.parametrize("entry", CASES)
-def test_the_prompt_is_the_official_one(entry):
-    name, messages, tools, switches = CASES[entry]
-    prompt = rendered(name, [SYSTEM, *messages[:-1]], tools, add_generation_prompt=True, **switches)
-    assert prompt.text == GOLDEN[entry]["prompt"]
-    assert all(end <= len(prompt.text) for _, end in prompt.spans)
-
-
-def test_r1_opens_the_thought_as_the_official_file_does():
-    plain = rendered("deepseek", [SYSTEM, *CHAT[:-1]], add_generation_prompt=True)
-    assert plain.text == GOLDEN["deepseek"]["prompt"]
-
-
-WITHOUT_SYSTEM = {
-    "qwen": "<|im_start|>user\n头晕怎么办？<|im_end|>\n<|im_start|>assistant\n",
-    "qwen3": "<|im_start|>user\n头晕怎么办？<|im_end|>\n<|im_start|>assistant\n",
-    "deepseek": "<｜begin▁of▁sentence｜><｜User｜>头晕怎么办？<｜Assistant｜><think>\n",
-    "chatml": "<|im_start|>user\n头晕怎么办？<|im_end|>\n<|im_start|>assistant\n",
-    "llama3": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n头晕怎么办？<|eot_id|>"
-    "<|start_header_id|>assistant<|end_header_id|>\n\n",
-    "vicuna": "<s>USER: 头晕怎么办？ ASSISTANT:",
-    "alpaca": "<s>### Instruction:\n头晕怎么办？\n\n### Response:\n",
+# What every template makes of SHORT; ⟦what is trained⟧ where one pass trains it, and what else is an assistant's.
+SHORT = [
+    {"role": "system", "content": "系统"},
+    {"role": "user", "content": "问"},
+    {"role": "assistant", "content": "答"},
+    {"role": "user", "content": "又问"},
+    {"role": "assistant", "content": "又答"},
+]
+MARKED = {
+    "qwen": "<|im_start|>system\n系统<|im_end|>\n<|im_start|>user\n问<|im_end|>\n<|im_start|>assistant\n"
+    "⟦答<|im_end|>⟧\n<|im_start|>user\n又问<|im_end|>\n<|im_start|>assistant\n⟦又答<|im_end|>⟧\n",
+    "qwen_default": "<|im_start|>system\n系统<|im_end|>\n<|im_start|>user\n问<|im_end|>\n<|im_start|>assistant\n"
+    "⟦答<|im_end|>⟧\n<|im_start|>user\n又问<|im_end|>\n<|im_start|>assistant\n⟦又答<|im_end|>⟧\n",
+    "qwen3": "<|im_start|>system\n系统<|im_end|>\n<|im_start|>user\n问<|im_end|>\n<|im_start|>assistant\n"
+    "⟦答<|im_end|>⟧\n<|im_start|>user\n又问<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    "⟦又答<|im_end|>⟧\n",
+    "qwen3_thinking": "<|im_start|>system\n系统<|im_end|>\n<|im_start|>user\n问<|im_end|>\n<|im_start|>assistant\n"
+    "⟦答<|im_end|>⟧\n<|im_start|>user\n又问<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    "⟦又答<|im_end|>⟧\n",
+    "qwen3_instruct": "<|im_start|>system\n系统<|im_end|>\n<|im_start|>user\n问<|im_end|>\n<|im_start|>assistant\n"
+    "⟦答<|im_end|>⟧\n<|im_start|>user\n又问<|im_end|>\n<|im_start|>assistant\n⟦又答<|im_end|>⟧\n",
+    "qwen3_5": "<|im_start|>system\n系统<|im_end|>\n<|im_start|>user\n问<|im_end|>\n<|im_start|>assistant\n"
+    "⟦答<|im_end|>⟧\n<|im_start|>user\n又问<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    "⟦又答<|im_end|>⟧\n",
+    "qwen3_5_nothink": "<|im_start|>system\n系统<|im_end|>\n<|im_start|>user\n问<|im_end|>\n<|im_start|>assistant\n"
+    "⟦答<|im_end|>⟧\n<|im_start|>user\n又问<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    "⟦又答<|im_end|>⟧\n",
+    "deepseek": "<s>系统<｜User｜>问<｜Assistant｜>⟦答</s>⟧<｜User｜>又问<｜Assistant｜><think>\n\n</think>\n\n"
+    "⟦又答</s>⟧",
+    "deepseek3": "<s>系统<｜User｜>问<｜Assistant｜>⟦答</s>⟧<｜User｜>又问<｜Assistant｜>⟦又答</s>⟧",
+    "deepseek_llm": "<s>系统\n\nUser: 问\n\nAssistant:⟦ 答</s>⟧User: 又问\n\nAssistant:⟦ 又答</s>⟧",
+    "deepseek_coder": "<s>系统### Instruction:\n问\n### Response:\n⟦答\n<|EOT|>⟧\n### Instruction:\n又问\n"
+    "### Response:\n"
+    "⟦又答\n<|EOT|>⟧\n",
+    "llama2": "<s>[INST] <<SYS>>\n系统\n<</SYS>>\n\n问 [/INST]⟦ 答 </s>⟧<s>[INST] 又问 [/INST]⟦ 又答 </s>⟧",
+    "llama3": "<s><|start_header_id|>system<|end_header_id|>\n\n"
+    "系统<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n"
+    "问<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n⟦答<|eot_id|>⟧"
+    "<|start_header_id|>user<|end_header_id|>\n\n"
+    "又问<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n⟦又答<|eot_id|>⟧",
+    "llama3_1": "<s><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+    "Today Date: 26 Jul 2024\n\n系统<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n"
+    "问<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n⟦答<|eot_id|>⟧"
+    "<|start_header_id|>user<|end_header_id|>\n\n"
+    "又问<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n⟦又答<|eot_id|>⟧",
+    "llama3_2": "<s><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+    "Today Date: 26 Jul 2024\n\n系统<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n"
+    "问<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n⟦答<|eot_id|>⟧"
+    "<|start_header_id|>user<|end_header_id|>\n\n"
+    "又问<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n⟦又答<|eot_id|>⟧",
+    "mistral_v1": "<s>[INST] 系统\n\n问 [/INST]⟦答</s>⟧[INST] 又问 [/INST]⟦又答</s>⟧",
+    "mistral": "<s>[INST] 系统\n\n问[/INST]⟦ 答</s>⟧[INST] 又问[/INST]⟦ 又答</s>⟧",
+    "mistral_nemo": "<s>[INST]系统\n\n问[/INST]⟦答</s>⟧[INST]又问[/INST]⟦又答</s>⟧",
+    "mistral_small": "<s>[SYSTEM_PROMPT]系统[/SYSTEM_PROMPT][INST]问[/INST]⟦答</s>⟧[INST]又问[/INST]⟦又答</s>⟧",
+    "gemma": "<s><start_of_turn>user\n系统\n\n问<end_of_turn>\n<start_of_turn>model\n⟦答<end_of_turn>⟧\n"
+    "<start_of_turn>user\n又问<end_of_turn>\n<start_of_turn>model\n⟦又答<end_of_turn>⟧\n",
+    "gemma3": "<s><start_of_turn>user\n系统\n\n问<end_of_turn>\n<start_of_turn>model\n⟦答<end_of_turn>⟧\n"
+    "<start_of_turn>user\n又问<end_of_turn>\n<start_of_turn>model\n⟦又答<end_of_turn>⟧\n",
+    "phi3": "<|system|>\n系统<|end|>\n<|user|>\n问<|end|>\n<|assistant|>\n⟦答<|end|>⟧\n<|user|>\n又问<|end|>\n"
+    "<|assistant|>\n⟦又答<|end|>⟧\n",
+    "phi4": ""
+    "<|im_start|>system<|im_sep|>系统<|im_end|><|im_start|>user<|im_sep|>问<|im_end|><|im_start|>assistant<|im_sep|>⟦答<|im_end|>⟧"
+    "<|im_start|>user<|im_sep|>又问<|im_end|><|im_start|>assistant<|im_sep|>⟦又答<|im_end|>⟧",
+    "glm4": "[gMASK]<sop><|system|>\n系统<|user|>\n问<|assistant|>\n⟦答<|user|>⟧\n又问<|assistant|>\n⟦又答<|user|>⟧",
+    "glm4_moe": "[gMASK]<sop><|system|>\n系统<|user|>\n问<|assistant|>\n<think></think>⟦\n答<|user|>⟧\n"
+    "又问<|assistant|>\n<think></think>⟦\n又答<|user|>⟧",
+    "chatglm": "系统\n[Round 0]\n问：问\n答：⟦答⟧\n[Round 1]\n问：又问\n答：⟦又答</s>⟧",
+    "chatglm2": "系统\n\n[Round 1]\n\n问：问\n\n答：⟦答⟧\n\n[Round 2]\n\n问：又问\n\n答：⟦又答</s>⟧",
+    "chatglm3": "[gMASK]sop<|system|>\n 系统<|user|>\n 问<|assistant|>⟦\n 答<|user|>⟧\n 又问<|assistant|>⟦\n"
+    " 又答<|user|>⟧",
+    "baichuan": "系统<reserved_102>问<reserved_103>⟦答⟧<reserved_102>又问<reserved_103>⟦又答</s>⟧",
+    "baichuan2": "系统<reserved_106>问<reserved_107>⟦答⟧<reserved_106>又问<reserved_107>⟦又答</s>⟧",
+    "intern": "<s><|System|>:系统\n<|User|>:问<eoh>\n<|Bot|>:⟦答<eoa>⟧\n<|User|>:又问<eoh>\n<|Bot|>:⟦又答<eoa>⟧\n",
+    "intern2": "<s><|im_start|>system\n系统<|im_end|>\n<|im_start|>user\n问<|im_end|>\n<|im_start|>assistant\n"
+    "⟦答<|im_end|>⟧\n<|im_start|>user\n又问<|im_end|>\n<|im_start|>assistant\n⟦又答<|im_end|>⟧\n",
+    "yi": "<|im_start|>system\n系统<|im_end|>\n<|im_start|>user\n问<|im_end|>\n<|im_start|>assistant\n"
+    "⟦答<|im_end|>⟧\n<|im_start|>user\n又问<|im_end|>\n<|im_start|>assistant\n⟦又答<|im_end|>⟧\n",
+    "chatml": "<|im_start|>system\n系统<|im_end|>\n<|im_start|>user\n问<|im_end|>\n<|im_start|>assistant\n"
+    "⟦答<|im_end|>⟧\n<|im_start|>user\n又问<|im_end|>\n<|im_start|>assistant\n⟦又答<|im_end|>⟧\n",
+    "zephyr": "<|system|>\n系统</s>\n<|user|>\n问</s>\n<|assistant|>\n⟦答</s>⟧\n<|user|>\n又问</s>\n<|assistant|>\n"
+    "⟦又答</s>⟧\n",
+    "cohere": ""
+    "<s><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>系统<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_TOKEN|>问<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>⟦答<|END_OF_TURN_TOKEN|>⟧"
+    "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>又问<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>⟦又答<|END_OF_TURN_TOKEN|>⟧"
+    "",
+    "starchat": "<|system|>\n系统<|end|>\n<|user|>\n问<|end|>\n<|assistant|>\n⟦答<|end|>⟧\n<|user|>\n又问<|end|>\n"
+    "<|assistant|>\n⟦又答<|end|>⟧\n",
+    "stablelm": "<|SYSTEM|>系统<|USER|>问<|ASSISTANT|>⟦答</s>⟧<|USER|>又问<|ASSISTANT|>⟦又答</s>⟧",
+    "xverse": "系统\n\nHuman: 问\n\nAssistant:⟦ 答</s>⟧Human: 又问\n\nAssistant:⟦ 又答</s>⟧",
+    "orion": "<s>系统\n\nHuman: 问\n\nAssistant: </s>⟦答</s>⟧Human: 又问\n\nAssistant: </s>⟦又答</s>⟧",
+    "aquila": "<s>系统###Human: 问###Assistant:⟦ 答</s>⟧###Human: 又问###Assistant:⟦ 又答</s>⟧",
+    "phoenix": "系统\n\nHuman: <s>问</s>Assistant: <s>⟦答</s>⟧Human: <s>又问</s>Assistant: <s>⟦又答</s>⟧",
+    "openbuddy": "<s>系统\n\nUser: 问\nAssistant:⟦ 答</s>⟧\nUser: 又问\nAssistant:⟦ 又答</s>⟧\n",
+    "belle": "<s>系统\n\nHuman: 问\n\nBelle:⟦ 答</s>⟧\n\nHuman: 又问\n\nBelle:⟦ 又答</s>⟧",
+    "ziya": "<s>系统\n<human>:问\n<bot>:⟦答</s>⟧\n<human>:又问\n<bot>:⟦又答</s>⟧\n",
+    "linly": "<s>系统\nUser: 问\nBot:⟦ 答</s>⟧\nUser: 又问\nBot:⟦ 又答</s>⟧\n",
+    "vicuna": "<s>系统 USER: 问 ASSISTANT:⟦ 答</s>⟧USER: 又问 ASSISTANT:⟦ 又答</s>⟧",
+    "alpaca": "<s>系统\n\n### Instruction:\n问\n\n### Response:\n⟦答</s>⟧\n\n### Instruction:\n又问\n\n"
+    "### Response:\n⟦又答</s>⟧",
+    "base": "<s>系统\n问\n⟦答</s>⟧\n又问\n⟦又答</s>⟧",
 }
 
 
+def marked(text, spans):
+    pieces, position = [], 0
+    for start, end in spans:
+        pieces += [text[position:start], "⟦", text[start:end], "⟧"]
+        position = end
+    return "".join([*pieces, text[position:]])
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_nobody_speaks_for_the_system_when_the_data_does_not(name):
-    assert rendered(name, CHAT[:1], add_generation_prompt=True).text == WITHOUT_SYSTEM[name]
+def test_text_and_spans(name):
+    assert marked(*rendered(name, SHORT)) == MARKED[name]
 
 
-TRAINED = {
-    "qwen": ["建议先测量血压。<|im_end|>", "请先就医检查。<|im_end|>"],
-    "qwen3": ["建议先测量血压。<|im_end|>", "<think>\n用药需要诊断。\n</think>\n\n请先就医检查。<|im_end|>"],
-    "deepseek": [
-        "建议先测量血压。<｜end▁of▁sentence｜>",
-        "用药需要诊断。\n</think>\n\n请先就医检查。<｜end▁of▁sentence｜>",
-    ],
-    "chatml": ["建议先测量血压。<|im_end|>", "请先就医检查。<|im_end|>"],
-    "llama3": ["建议先测量血压。<|eot_id|>", "请先就医检查。<|eot_id|>"],
-    "vicuna": [" 建议先测量血压。</s>", " 请先就医检查。</s>"],
-    "alpaca": ["建议先测量血压。</s>", "请先就医检查。</s>"],
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_system_message_there_is_none(name):
+    without = rendered(name, SHORT[1:]).text
+    if name == "qwen_default":
+        assert without == MARKED["qwen"].replace("系统", "You are Qwen, created by Alibaba Cloud. You are a helpful "
+                                                 "assistant.").replace("⟦", "").replace("⟧", "")  # fmt: skip
+        return
+    assert "系统" not in without
+    assert without == rendered(name, [{"role": "system", "content": " \n"}, *SHORT[1:]]).text
+    assert all(word not in without for word in ("You are", "assistant.", "helpful"))
+
+
+THOUGHT_OF_LAST = {
+    "qwen3": "⟦<think>\n想\n</think>\n\n又答<|im_end|>⟧\n",
+    "qwen3_thinking": "<think>\n⟦想\n</think>\n\n又答<|im_end|>⟧\n",
+    "qwen3_5": "<think>\n⟦想\n</think>\n\n又答<|im_end|>⟧\n",
+    "qwen3_5_nothink": "<think>\n⟦想\n</think>\n\n又答<|im_end|>⟧\n",
+    "deepseek": "<think>\n⟦想\n</think>\n\n又答</s>⟧",
+    "glm4_moe": "⟦\n<think>想</think>\n又答<|user|>⟧",
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_spans_are_answer_and_turn_end_and_nothing_else(name):
-    text, spans = rendered(name, THOUGHTS if name in ("qwen3", "deepseek") else CHAT)
-    assert [text[start:end] for start, end in spans] == TRAINED[name]
+@pytest.mark.parametrize("name", [name for name in NAMES if templates.get(name).thinking != "none"])
+def test_the_last_thought_is_trained_and_earlier_ones_are_left_out(name):
+    chat = [
+        *SHORT[:2],
+        {**SHORT[2], "reasoning_content": "旧想"},
+        SHORT[3],
+        {**SHORT[4], "reasoning_content": " 想\n"},
+    ]
+    text = marked(*rendered(name, chat, enable_thinking=True))
+    assert text.endswith(THOUGHT_OF_LAST[name])
+    assert "旧想" not in text
+    inline = [*SHORT[:4], {"role": "assistant", "content": "<think>\n想\n</think>\n\n又答"}]
+    assert marked(*rendered(name, inline, enable_thinking=True)) == text
 
 
 def test_an_answer_without_a_thought_is_trained_behind_the_closed_block():
-    for name in ("qwen3", "deepseek"):
+    for name in ("qwen3", "qwen3_thinking", "qwen3_5", "qwen3_5_nothink", "deepseek"):
         text, spans = rendered(name, CHAT[:2], enable_thinking=False)
         start, end = spans[-1]
         assert text[:start].endswith("<think>\n\n</think>\n\n")
@@ -141,15 +216,14 @@ def _prompt_is_a_prefix(name, messages, tools=None):
         if message["role"] != "assistant":
             continue
         switches = {}
-        if templates.get(name).thinking != "none" and not message.get("reasoning_content"):
-            switches = {"enable_thinking": False}
+        if templates.get(name).thinking != "none":
+            switches = {"enable_thinking": bool(message.get("reasoning_content"))}
         prompt = rendered(name, messages[:index], tools, add_generation_prompt=True, **switches).text
         whole = rendered(name, messages[: index + 1], tools, **switches)
         assert whole.text.startswith(prompt)
         start, end = whole.spans[-1]
-        # qwen3 opens the thought itself; everywhere else the trained span begins where the prompt ends.
         assert start == len(prompt)
-        assert whole.text[start:end].endswith(templates.turn_end_of(templates.get(name), TOKENS.get(name, {})))
+        assert whole.text[start:end].endswith(templates.turn_ends_of(templates.get(name), TOKENS))
         assert whole.text[end:] in ("", "\n")
 
 
@@ -160,7 +234,7 @@ def test_the_prompt_is_the_beginning_of_what_is_trained(name, messages):
 
 
 @pytest.mark.parametrize("content", ["", None, "我查一下。"])
-@pytest.mark.parametrize("name", ["qwen", "qwen3"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NO_TOOLS])
 def test_the_prompt_is_the_beginning_with_tools(name, content):
     messages = [SYSTEM, TOOL_CHAT[0], {**TOOL_CHAT[1], "content": content}, *TOOL_CHAT[2:], *CHAT]
     _prompt_is_a_prefix(name, messages, TOOLS)
@@ -179,7 +253,7 @@ def test_three_turns_read_the_same_as_history(name):
 
 @pytest.mark.parametrize("name", NO_TOOLS)
 def test_a_template_without_a_tool_format_refuses_tool_rows(name):
-    with pytest.raises(RowError, match=f"E_TEMPLATE template {name} has no tool format; use qwen or qwen3"):
+    with pytest.raises(RowError, match="E_TEMPLATE this template has no tool format of its own; add --tool_format"):
         rendered(name, TOOL_CHAT)
 
 
