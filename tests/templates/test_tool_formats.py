@@ -83,7 +83,7 @@ DEFINED = {
     "llama3": json.dumps(TOOL, ensure_ascii=False, indent=4),
     "mistral": f"[AVAILABLE_TOOLS] [{JSON}][/AVAILABLE_TOOLS]",
     "mistral_nemo": f"[AVAILABLE_TOOLS][{JSON}][/AVAILABLE_TOOLS]",
-    "glm4": f"# 可用工具\n\n## dose\n\n{json.dumps(TOOL['function'], ensure_ascii=False, indent=4)}\n在调用上述函数时，",
+    "glm4": f"# 可用工具\n\n## dose\n\n{json.dumps(TOOL['function'], ensure_ascii=False, indent=4)}\n在调用",
     "deepseek": f"- `dose`:\n```json\n{FUNCTION}\n```",
     "qwen3_5": f"<tools>\n{JSON}\n</tools>",
     "glm4_moe": f"<tools>\n{JSON}\n</tools>",
