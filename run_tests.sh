@@ -1,10 +1,47 @@
 #!/bin/sh
 # All tests, offline, on a CPU. Further flags go to pytest: sh run_tests.sh -k templates
+#
+#   sh run_tests.sh             everything but the live server
+#   sh run_tests.sh --serve     the live server: makes .serve-venv once (vLLM for the CPU, 3 GB), then starts it on small
+#                               models and compares what it reads and writes with training
 set -eu
 cd "$(dirname "$0")"
 BEDSIDE_DEV=1
 . ./env.sh
+
+serve_pip() {
+    # vLLM's dependencies make pip write hundreds of lines that mean nothing when it succeeds.
+    .serve-venv/bin/python -m pip --disable-pip-version-check --quiet "$@" >.serve-venv/pip.log 2>&1
+}
+
+serve_install() {
+    if [ ! -x .serve-venv/bin/python ]; then
+        .venv/bin/python -m venv .serve-venv
+    fi
+    echo "installing requirements-serve-cpu.txt into .serve-venv (once, some minutes) ..." >&2
+    # torch's own index has the small CPU build; where it cannot be reached, whatever pip is set up with.
+    serve_pip install --timeout 10 --retries 0 'torch==2.13.0+cpu' \
+        --extra-index-url https://download.pytorch.org/whl/cpu || true
+    if ! serve_pip install -r requirements-serve-cpu.txt; then
+        tail -n 20 .serve-venv/pip.log >&2
+        echo "error: pip could not install requirements-serve-cpu.txt; see the lines above" >&2
+        exit 2
+    fi
+    # CUDA builds that cannot be imported without a GPU; serving text needs none of them.
+    serve_pip uninstall -y torchvision torchaudio torchcodec || true
+    echo "$1" >.serve-venv/ready
+}
+
 HF_HUB_OFFLINE=1
 TOKENIZERS_PARALLELISM=false
 export HF_HUB_OFFLINE TOKENIZERS_PARALLELISM
+if [ "${1:-}" = --serve ]; then
+    shift
+    serve_sum=$(cksum <requirements-serve-cpu.txt)
+    if [ "$(cat .serve-venv/ready 2>/dev/null)" != "$serve_sum" ]; then
+        serve_install "$serve_sum"
+    fi
+    # The options of pyproject.toml leave tests/serve out.
+    exec python -m pytest -o addopts="-q --strict-markers" "$@" tests/serve
+fi
 exec python -m pytest "$@"

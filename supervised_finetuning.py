@@ -4,8 +4,9 @@
     python supervised_finetuning.py --model_name_or_path Qwen/Qwen3-4B --train_file_dir data/sft \\
         --template_name qwen3 --qlora True --max_length 2048 --packing True --output_dir outputs-sft
 
-Reads alpaca, sharegpt, messages and medical-o1 rows; trains on answers and turn ends only; writes the adapter (or
-model), tokenizer with its template, lineage.json, ledger.json, metrics.json and curves.
+Reads alpaca, sharegpt, messages and medical-o1 rows; trains on answers and turn ends only (--mask_history True: on
+each chat's last answer; rows may mark theirs); writes the adapter (or model), tokenizer with its template,
+lineage.json, ledger.json, metrics.json and curves.
 """
 
 from bedside import cli, errors, logs, models, policy, runner, settle
@@ -39,8 +40,10 @@ def main(argv: list[str] | None = None) -> None:
         model_args.tokenizer_name_or_path or origin.tokenizer_path,
         model_args.model_revision, model_args.cache_dir, model_args.trust_remote_code,
     )  # fmt: skip
-    template = models.install_template(tokenizer, data_args.template_name)
-    encoding = tokens.encoding_for(tokenizer, template, args.trainer["max_length"], data_args.enable_thinking)
+    template = models.install_template(tokenizer, data_args.template_name, data_args.tool_format)
+    encoding = tokens.encoding_for(
+        tokenizer, template, args.trainer["max_length"], data_args.enable_thinking, data_args.mask_history
+    )
     pack = encoding.max_length if args.trainer.get("packing") else None
     workers = args.trainer.get("dataset_num_proc") or 1
     train, held_out = chats.datasets(sets, tokenizer.backend_tokenizer, encoding, pack, workers, seed)
@@ -62,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
 
     runner.settle_precision(args.trainer)
     config = runner.trainer_config(SFTConfig, args.trainer | settle.for_ready_ids(args.trainer), run_args.logging_dir)
-    inputs = manifest.inputs_section(sets.ledger, config, template.source)
+    inputs = manifest.inputs_section(sets.ledger, config, template.source) | {"mask_history": encoding.mask_history}
     resume = to_resume(resume_wish, str(output), inputs, run_args.force_resume)
     lora = settle.lora(args[AdapterArguments])
     model, how = policy.load(origin, lora, settle.loading(model_args, lora is None), config.gradient_checkpointing)

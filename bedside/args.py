@@ -8,6 +8,8 @@ that are translated, accepted or refused.
 from dataclasses import dataclass, field
 from typing import Any
 
+from bedside.templates import TOOL_FORMATS
+
 
 def flag(
     default: Any,
@@ -119,7 +121,16 @@ class DataArguments:
     template_name: str | None = flag(
         None, "chat template (see docs/templates.md); default: the model's own", ("template",)
     )
+    tool_format: str | None = flag(
+        None,
+        "how tool calls are written, if not as the template does (docs/templates.md)",
+        (),
+        tuple(TOOL_FORMATS),
+    )
     enable_thinking: bool | None = flag(None, "False trains and serves a hybrid model without its thoughts")
+    mask_history: bool = flag(
+        False, "train the last answer of a chat only; the ones before it are context", ("train_on_last_turn_only",)
+    )
     encoding: str | None = flag(None, "encoding of the files if not UTF-8, such as gb18030")
     columns: str | None = flag(None, "names of a CSV's columns, joined by commas, if it has no header line")
     role_map: str | None = flag(None, "roles of a sharegpt file, as patient=user,doctor=assistant")

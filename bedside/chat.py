@@ -117,7 +117,7 @@ def command(talk: Talk, line: str) -> str:
 
 
 def _refused(messages: list[dict]) -> str | None:
-    """Why these messages are not sent, or None: a control token typed by a person would forge a turn."""
+    """Why these messages are not sent, or None. A control token is sent: the engine neutralises it."""
     try:
         check_conversation({"messages": messages}, answered=False)
     except RowError as error:

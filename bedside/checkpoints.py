@@ -15,7 +15,7 @@ from bedside import lineage, logs
 from bedside.errors import ConfigError
 
 # Inputs that must not change between a run and its resume, and those that only bend the curve.
-_FIXED = ("data", "seed", "packing", "max_length", "template", "world_size")
+_FIXED = ("data", "seed", "packing", "max_length", "template", "mask_history", "world_size")
 _ADVISED = ("batch", "accumulation", "learning_rate")
 
 

@@ -69,8 +69,8 @@ def text_side(
     name = tokenizer_path or origin.tokenizer_path
     revision = origin.resolved.revision if name == origin.resolved.base else "main"
     tokenizer = models.load_tokenizer(name, revision, cache_dir, trust_remote_code)
-    template = models.install_template(tokenizer, template_name)
     trained = (origin.resolved.manifest or {}).get("tokenizer")
+    template = models.install_template(tokenizer, template_name, advise=not (trained or {}).get("template"))
     if trained:
         given = lineage.tokenizer_record(tokenizer)
         if given["sha"] != trained["sha"]:

@@ -13,7 +13,9 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bedside import thoughts
+from bedside.data import control
 from bedside.data.conversation import RowError
+from bedside.data.tokens import control_tokens_of
 from bedside.errors import ConfigError
 from bedside.templates import Template
 from bedside.thoughts import Delta
@@ -69,6 +71,7 @@ class ChatEngine:
         self.model, self.tokenizer, self.template = model, tokenizer, template
         self.stop_ids = list(stop_ids)
         self._names = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
+        self._forbidden = control_tokens_of(tokenizer, template)
 
     @property
     def context(self) -> int | None:
@@ -76,8 +79,12 @@ class ChatEngine:
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
 
     def prompt(self, messages: list[dict], enable_thinking: bool | None = None, tools: list | None = None) -> Prompt:
-        """What stands before the answer to `messages`. Raises RowError for messages that the template refuses
-        (E_TEMPLATE) and for prompts that fill the model's context (W_OVERLONG)."""
+        """What stands before the answer to `messages`; control tokens in them are neutralised, as in training.
+
+        Raises RowError for messages that the template refuses (E_TEMPLATE) and for prompts that fill the model's
+        context (W_OVERLONG).
+        """
+        messages, tools, _ = control.neutralised(messages, tools, self._forbidden)
         switches = {}
         if self.template.thinking != "none" and enable_thinking is not None:
             switches["enable_thinking"] = enable_thinking

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bedside import logs, templates
+from bedside import logs, own_template, templates
 from bedside.errors import ConfigError
 from bedside.templates import Template
 
@@ -64,23 +64,21 @@ def load_tokenizer(name: str, revision: str = "main", cache_dir: str | None = No
     return tokenizer
 
 
-def install_template(tokenizer: PreTrainedTokenizerFast, name: str | None) -> Template:
+def install_template(
+    tokenizer: PreTrainedTokenizerFast, name: str | None, tool_format: str | None = None, advise: bool = True
+) -> Template:
     """Put the template called `name` on the tokenizer (or take the one it has), with its turn end and a safe pad.
 
-    Raises ConfigError if there is none, or if the tokenizer lacks a token that the template needs.
+    With `advise`, a line tells when the model's own template is another one. Raises ConfigError if there is none, or
+    if the tokenizer lacks a token that the template needs.
     """
     if name is None:
-        if not tokenizer.chat_template:
-            raise ConfigError(
-                "the model has no chat template of its own; add --template_name "
-                f"({', '.join(templates.REGISTRY)}; qwen3 for a model that thinks first)"
-            )
-        template = templates.own(tokenizer.chat_template)
+        template = own_template.take(tokenizer, tool_format)
     else:
-        template = templates.get(name)
-        tokenizer.chat_template = template.source
-        if template.warning:
-            logs.warn(template.warning)
+        template = templates.get(name, tool_format)
+        if advise:
+            own_template.advise(tokenizer, template)
+    tokenizer.chat_template = template.source
     vocabulary = tokenizer.get_vocab()
     missing = [token for token in template.required_tokens if token not in vocabulary]
     if missing:

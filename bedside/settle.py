@@ -123,14 +123,15 @@ def _held_out(data: DataArguments, trainer: dict) -> list[str]:
 
 
 def roles_and_template(arguments) -> list[str]:
-    """Settle --template_name (an alias becomes the name) and check --role_map; returns problems."""
+    """Settle --template_name (an alias becomes the name), check --tool_format and --role_map; returns problems."""
     problems = []
     if arguments.role_map and not all("=" in pair for pair in arguments.role_map.split(",")):
         wanted = "expected name=role pairs, as patient=user,doctor=assistant"
         problems.append(f"--role_map {arguments.role_map}: {wanted}")
     if arguments.template_name:
         try:
-            arguments.template_name = templates.get(arguments.template_name).name
+            tool_format = getattr(arguments, "tool_format", None)
+            arguments.template_name = templates.get(arguments.template_name, tool_format).name
         except ConfigError as error:
             problems += error.problems
     return problems

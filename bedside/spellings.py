@@ -87,7 +87,6 @@ RETIRED = {
     "assistant_only_loss": "only answers are trained on, always; drop the flag",
     "completion_only_loss": "only answers are trained on, always; drop the flag",
     "train_on_response_only": "only answers are trained on, always; drop the flag",
-    "mask_history": "every answer of a dialogue is trained on; drop the flag",
     "dataset_text_field": "rows are recognised by their fields (docs/data-formats.md)",
     "dataset_kwargs": "rows are tokenized by bedside; drop the flag",
     "dataset_name": "hub datasets are not read; download the files (hf download --repo-type dataset NAME "
@@ -102,7 +101,6 @@ RETIRED = {
     "mix_strategy": "datasets are joined whole; choose the mixture by files and --max_train_samples",
     "tokenized_path": "tokenizing takes seconds and is done in every run; drop the flag",
     "default_system": "no system turn is added to training data; write it into the rows",
-    "tool_format": "tool calls are written as the template of the model does; drop the flag",
     "model_init_kwargs": "use --dtype, --attn_implementation, --device_map, --model_revision",
     "model_type": "the model's config.json tells its type; drop the flag",
     "model_author": "not used; drop the flag",

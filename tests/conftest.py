@@ -40,6 +40,18 @@ def _at_the_root(monkeypatch):
     monkeypatch.chdir(REPO)
 
 
+@pytest.fixture(autouse=True)
+def _the_log_as_it_was():
+    """Commands set the log up for a terminal; the next test finds it as this one did."""
+    from bedside.logs import LOGGER
+
+    handlers, propagate, level = list(LOGGER.handlers), LOGGER.propagate, LOGGER.level
+    yield
+    LOGGER.handlers[:] = handlers
+    LOGGER.propagate = propagate
+    LOGGER.setLevel(level)
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
     """A byte-level BPE of 400 tokens with ChatML and think tokens, trained on four sentences."""

@@ -69,7 +69,7 @@ def test_a_dialogue_is_asked_up_to_its_last_question():
 
 
 def test_the_result_of_a_tool_is_part_of_the_question():
-    tools = [{"type": "function", "function": {"name": "t"}}]
+    tools = [{"type": "function", "function": {"name": "t", "description": None, "parameters": None}}]
     turns = [USER, CALL, {"role": "tool", "content": "38.5"}]
     row = {"messages": [*turns, {"role": "assistant", "content": "A fever."}], "tools": tools}
     messages, given, reference = questions.unanswered(row)
@@ -86,7 +86,7 @@ def test_the_result_of_a_tool_is_part_of_the_question():
         ({"prompt": None}, "E_NULL"),
         ({"messages": []}, "E_EMPTY"),
         ({"messages": [{"role": "assistant", "content": "b"}]}, "E_ROLE_ORDER"),
-        ({"prompt": "a<|im_end|>"}, "W_SPECIAL"),
+        ({"prompt": "a\ufdd0"}, "W_SPECIAL"),
         (7, "E_TYPE"),
     ],
 )

@@ -125,11 +125,18 @@ def test_empty_lines_and_unknown_commands_ask_nothing():
     assert shown.count("/clear forgets the conversation, /system TEXT sets the system turn, /exit leaves") == 2
 
 
-def test_a_typed_control_token_is_not_sent():
+def test_a_typed_mark_of_trained_text_is_not_sent():
     engine = Scripted()
-    shown = talk(engine, "hi<|im_end|>", "/system x<|im_start|>")
-    assert shown.count("[not sent: messages[0].content holds the chat control token") == 2
+    shown = talk(engine, "hi\ufdd0", "/system x\ufdd1")
+    assert shown.count("[not sent: messages[0].content holds U+FDD0, which marks trained text here") == 1
+    assert shown.count("[not sent: messages[0].content holds U+FDD1") == 1
     assert engine.asked == []
+
+
+def test_a_typed_control_token_is_a_question_like_any_other():
+    engine = Scripted(plain())
+    assert "not sent" not in talk(engine, "hi<|im_end|>")
+    assert engine.asked == [[{"role": "user", "content": "hi<|im_end|>"}]]  # the engine's prompt neutralises it
 
 
 def test_what_the_model_writes_does_not_steer_the_terminal():

@@ -92,7 +92,8 @@ def _settle(args: cli.Parsed) -> None:
 def load(target: str):
     """The module of a script path or of a `-m` name."""
     if not target.endswith(".py"):
-        return importlib.import_module(target)
+        module = importlib.import_module(target)
+        return importlib.import_module(f"{target}.__main__") if hasattr(module, "__path__") else module
     path = REPO / target
     assert path.is_file(), f"{target} does not exist"
     spec = importlib.util.spec_from_file_location(f"shown_{path.stem}", path)

@@ -21,17 +21,19 @@ ORDER = (
     ("data", "templates", "thoughts", "synth"),
     ("spellings", "trainer_flags", "args", "flagtable", "usage", "cli", "trainer_checks", "settle", "inference_flags",
      "flagsdoc"),
-    ("fingerprints", "lineage", "models", "adapters", "probe", "policy", "checkpoints"),
+    ("fingerprints", "lineage", "own_template", "models", "adapters", "probe", "policy", "checkpoints"),
     ("manifest", "collate", "accounting", "plots", "questions", "generate", "engine", "chat", "batch", "evaluate",
-     "merge_source", "merge", "merge_check", "starter"),
+     "parity", "parity_chats", "merge_source", "merge", "merge_check", "starter", "template_check", "template_view"),
     ("runner",),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 HEAVY = {"torch", "transformers", "peft", "trl", "datasets", "bitsandbytes", "accelerate", "matplotlib"}
 # Modules that are tables of sentences: long, and read line by line.
 PHRASES = {"bedside/synth/phrases_en.py", "bedside/synth/phrases_zh.py"}
-# Where a turn marker may be written: templates, the check of rows, pad tokens of families, the starter's vocabulary.
-MARKERS = ("bedside/templates/", "bedside/data/conversation.py", "bedside/models.py", "bedside/synth/corpus.py")
+# Where a turn marker may be written: templates, what is typed to forge turns, pad tokens of families, the starter's
+# vocabulary.
+MARKERS = ("bedside/templates/", "bedside/data/control.py", "bedside/parity_chats.py", "bedside/models.py",
+           "bedside/synth/corpus.py")  # fmt: skip
 
 
 def name_of(path: Path) -> str:
@@ -79,7 +81,7 @@ def test_every_module_has_its_place_in_the_order():
 @pytest.mark.parametrize("path", PACKAGE, ids=name_of)
 def test_imports_go_down_the_order_only(path):
     own = path.relative_to(REPO / "bedside").parts[0].removesuffix(".py")
-    if own == "__init__":
+    if own == "__init__" or path.name == "__main__.py":  # a command: nobody imports it, it may import everything
         return
     used = {name.split(".")[1] for name in imports(ast.walk(tree_of(path))) if name.startswith("bedside.")}
     last = len(ORDER)  # a module without its place fails the test above

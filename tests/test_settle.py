@@ -89,6 +89,31 @@ def test_data_flags_become_reading_keywords():
     assert settle.chat_files(settled("")[DataArguments], False, 7)["holdout"] == 0.0
 
 
+@pytest.mark.parametrize("flag", ["--mask_history True", "--train_on_last_turn_only True", "--mask_history"])
+def test_the_last_answer_only(flag):
+    assert settled(flag)[DataArguments].mask_history is True
+    assert settled("")[DataArguments].mask_history is False
+
+
+def test_tool_formats():
+    def wish(text):
+        return settled(text)[DataArguments].tool_format
+
+    assert [wish(""), wish("--tool_format none"), wish("--tool_format qwen")] == [None, None, "qwen"]
+    assert wish("--template_name chatml --tool_format default") == "default"
+    (told,) = problems("--tool_format defualt")
+    assert told.startswith("--tool_format defualt: did you mean default? expected default, qwen, llama3, mistral")
+
+
+def test_resuming_with_other_answers_trained_is_refused():
+    from bedside.checkpoints import _compare
+
+    with pytest.raises(ConfigError, match="mask_history was False in that run and is True now"):
+        _compare(Path("c"), {"mask_history": False}, {"mask_history": True}, force=False)
+    _compare(Path("c"), {"mask_history": False}, {"mask_history": True}, force=True)
+    _compare(Path("c"), {}, {"mask_history": True}, force=False)  # written before there was a choice
+
+
 def test_registered_datasets_train_and_evaluate():
     args = cli.parse(STAGE, ["--dataset", "starter_cot", "--eval_dataset", "starter_alpaca"], "SFTConfig")
     settle.training(args, "sft")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bedside.data import encodings, files, fit, preferences, records, registry, tokens
+from bedside.data import admit, encodings, files, fit, records, registry, tokens
 from bedside.data.conversation import Conversation, RowError
 from bedside.data.ledger import Ledger
 from bedside.data.pack import best_fit
@@ -129,12 +129,20 @@ def _lost_text(value: Any) -> bool:
     return any(map(_lost_text, children))
 
 
+def _remarked(origin: Origin, cleaned: tuple[Any, admit.Remarks], ledger: Ledger) -> Any:
+    record, remarks = cleaned
+    for remark in remarks:
+        ledger.remark(origin, *remark)
+    return record
+
+
 def read_conversations(
     wanted: list[Source], ledger: Ledger, reading: Reading | None = None, cap: int | None = None
 ) -> list[tuple[Origin, Conversation]]:
-    """All usable SFT rows of the files, in order."""
+    """All usable SFT rows of the files, in order; control tokens that others than the model wrote are neutralised."""
     reading = reading or Reading()
-    return list(read_records(wanted, lambda row: records.to_conversation(row, reading.roles), ledger, reading, cap))
+    rows = read_records(wanted, lambda row: admit.conversation(row, reading.roles), ledger, reading, cap)
+    return [(origin, _remarked(origin, admit.clean_conversation(chat), ledger)) for origin, chat in rows]
 
 
 def read_preferences(
@@ -144,9 +152,8 @@ def read_preferences(
     reading = reading or Reading()
     seen: dict[str, Origin] = {}
     pairs = []
-    for origin, pair in read_records(
-        wanted, lambda row: preferences.to_preference(row, reading.roles), ledger, reading, cap
-    ):
+    for origin, read in read_records(wanted, lambda row: admit.pair(row, reading.roles), ledger, reading, cap):
+        pair = _remarked(origin, admit.clean_pair(read), ledger)
         mirrored = repr((pair["prompt"], pair["rejected"], pair["chosen"]))
         if mirrored in seen:
             ledger.drop(origin, "W_CONTRADICT", f"prefers the answer that {_place(seen[mirrored], origin)} rejects")
@@ -228,6 +235,8 @@ def make_samples(
         else:
             ledger.keep(origin)
             kept += result.samples
+            if result.remark:
+                ledger.remark(origin, *result.remark)
         ledger.samples["made"] += len(result.samples)
         ledger.samples["overlong"] += bool(result.overlong) and bool(result.samples)
         ledger.samples["turns_dropped"] += result.turns_dropped

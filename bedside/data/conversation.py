@@ -1,14 +1,15 @@
 """What every row becomes, and the check that says whether a conversation can be trained on.
 
 A conversation is `{"messages": [...], "tools": [...] | None}`; a message has `role` and `content`, an assistant's
-may have `reasoning_content` (the thought) and `tool_calls`. The check names the field, never what it holds: rows
-are patients' words, and logs travel.
+may have `reasoning_content` (the thought), `tool_calls`, and `train: False` where it is context only. The check
+names the field, never what it holds: rows are patients' words, and logs travel.
 """
 
-import json
 import re
-from collections.abc import Iterator, Sequence
 from typing import Any, NotRequired, TypedDict
+
+from bedside.data import control
+from bedside.data.control import MARKS as MARKS
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -20,6 +21,7 @@ class Message(TypedDict):
     content: str
     reasoning_content: NotRequired[str]
     tool_calls: NotRequired[list[dict]]
+    train: NotRequired[bool]  # only ever False: an answer that is not trained on
 
 
 class Conversation(TypedDict):
@@ -45,15 +47,6 @@ class RowError(Exception):
         super().__init__(f"{code} {detail}")
 
 
-# Control tokens of the chat formats in use: as text inside a message they would forge a turn.
-_CONTROL = re.compile(
-    r"<\|(?:im_start|im_end|im_sep|endoftext|eot_id|eom_id|begin_of_text|end_of_text|start_header_id|end_header_id"
-    r"|user|assistant|system|observation|end|python_tag)\|>"
-    r"|<｜[A-Za-z0-9_▁ ]{1,40}｜>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
-    r"|[\ufdd0\ufdd1]"  # what bedside.templates marks trained spans with; no text has any business with them
-)
-MARKS = ("\ufdd0", "\ufdd1")
-_FIRST = ("<", "[", *MARKS)
 _TAGS = re.compile(r"</?think>")
 
 
@@ -136,44 +129,26 @@ def check_conversation(conversation: Conversation, answered: bool = True) -> Non
         raise RowError("E_NO_ANSWER", f"the conversation ends with {last}, so there is nothing to train on")
     if not answered and last == "assistant":
         raise RowError("E_ROLE_ORDER", "the prompt ends with assistant, expected user")
+    _refuse_marks(conversation)
+
+
+def _refuse_marks(conversation: Conversation) -> None:
+    for index, message in enumerate(conversation["messages"]):
+        for field in control.FIELDS:
+            if message.get(field) and (mark := control.mark_in(message[field])):
+                raise RowError("W_SPECIAL", f"messages[{index}].{field} holds {mark}, which marks trained text here")
+    if (tools := conversation.get("tools")) and (mark := control.mark_in(tools)):
+        raise RowError("W_SPECIAL", f"tools holds {mark}, which marks trained text here")
+
+
+def check_answers(messages: list[Message], forbidden: tuple[str, ...] = (), where: str = "messages") -> None:
+    """Raise RowError W_SPECIAL if an answer, thought or call holds a control token (or a `forbidden` text): no model
+    is trained to write one. What others say is neutralised instead (`bedside.data.control`)."""
     for index, message in enumerate(messages):
-        _check_text(message, index)
-    if tools := conversation.get("tools"):
-        _check_tools(tools)
-
-
-def _check_tools(tools: list[dict]) -> None:
-    if control_token({"role": "tool", "content": json.dumps(tools, ensure_ascii=False)}):
-        raise RowError("W_SPECIAL", "tools holds a chat control token (it would forge a turn)")
-
-
-def control_token(message: Message, forbidden: Sequence[str] = ()) -> tuple[str, str] | None:
-    """`(field, token)` of the first chat control token, or `forbidden` text, that a message holds; or None."""
-    for field, text in _texts(message):
-        # Most texts hold none of the characters that a control token begins with, and need no search.
-        found = _CONTROL.search(text) if any(first in text for first in _FIRST) else None
-        if found:
-            return field, ascii(found.group())[1:-1] if found.group() in MARKS else found.group()
-        for token in forbidden:
-            if token in text:
-                return field, token
-    return None
-
-
-def _texts(message: Message) -> Iterator[tuple[str, str]]:
-    for field in ("content", "reasoning_content"):
-        if text := message.get(field):
-            yield field, text
-    if calls := message.get("tool_calls"):
-        yield "tool_calls", json.dumps(calls, ensure_ascii=False)
-
-
-def _check_text(message: Message, index: int) -> None:
-    if found := control_token(message):
-        field, token = found
-        raise RowError(
-            "W_SPECIAL", f"messages[{index}].{field} holds the chat control token {token} (it would forge a turn)"
-        )
+        if message["role"] == "assistant" and (found := control.found_in(message, forbidden)):
+            raise RowError(
+                "W_SPECIAL", f"{where}[{index}].{found[0]} holds the control token {found[1]}; no answer may write one"
+            )
 
 
 def check_preference(pair: Preference) -> None:

@@ -6,7 +6,10 @@ from bedside import templates
 from bedside.data import tokens
 from bedside.data.conversation import Conversation, RowError
 from bedside.errors import ConfigError
-from bedside.templates import single_pass, turn_end_of
+from bedside.templates import single_pass, turn_ends_of
+from bedside.templates.nearest import nearest
+
+_NAMED = 8  # of the templates that a tokenizer has the tokens for, a message names so many
 
 
 def check_template(conversations: list[Conversation], tokenizer: Tokenizer, encoding: tokens.Encoding) -> None:
@@ -18,8 +21,8 @@ def check_template(conversations: list[Conversation], tokenizer: Tokenizer, enco
     lost, seen = 0, 0
     for conversation in conversations:
         try:
-            tokens.check_forbidden(conversation, encoding.forbidden)
-            for messages in tokens.targets(conversation, encoding.template):
+            conversation, _ = tokens.without_control(conversation, encoding.forbidden)
+            for messages in tokens.targets(conversation, encoding):
                 _check_target(messages, conversation.get("tools"), tokenizer, encoding)
             seen += 1
         except tokens.NotLocated:
@@ -45,7 +48,7 @@ def _check_target(
         if whole[: len(served)] != served:
             raise _misfit(tokenizer, encoding, "gives a served prompt other ids than training would give it")
     for start, end in rendered.spans:
-        if end > start and not rendered.text[start:end].rstrip().endswith(turn_end_of(template, encoding.names)):
+        if end > start and not rendered.text[start:end].rstrip().endswith(turn_ends_of(template, encoding.names)):
             raise _misfit(
                 tokenizer, encoding, "does not train the token that ends a turn, so no answer would ever end"
             )
@@ -55,11 +58,13 @@ def _check_target(
 
 
 def _misfit(tokenizer: Tokenizer, encoding: tokens.Encoding, what: str) -> ConfigError:
-    fitting = [
-        name
-        for name in templates.fitting(lambda token: tokenizer.token_to_id(token) is not None)
-        if name != encoding.template.name
-    ]
     name = encoding.template.name
-    subject = f"template {name}" if name in templates.REGISTRY else f"{name} template"
-    return ConfigError(f"{subject} {what}; add --template_name ({', '.join(fitting)})")
+    fitting = templates.fitting(lambda token: tokenizer.token_to_id(token) is not None)
+    if name in templates.REGISTRY:
+        others = [other for other in fitting if other != name][:_NAMED]
+        return ConfigError(f"template {name} {what}; add --template_name ({', '.join(others)}, ...)")
+    near = nearest(encoding.template.source, encoding.names)
+    advice = f"{near[0]} (the nearest one)" if near and near[0] in fitting else f"({', '.join(fitting[:_NAMED])}, ...)"
+    return ConfigError(
+        f"{name} template {what}; add --template_name {advice}, or a file of your own (docs/templates.md tells how)"
+    )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from bedside.data.conversation import Message, Preference, RowError, assistant, check_preference, kind_of, text_of
+from bedside.data.loss import unmarked
 from bedside.data.records import PREFERENCE_KEYS, Row, field, messages_of, optional_text, sharegpt, system
 from bedside.data.strict_json import shown_names
 
@@ -36,7 +37,7 @@ def _prompt(row: Row, roles: dict[str, str] | None) -> list[Message]:
     if "conversations" in row:
         turns = row["conversations"]
         stub = {"from": "gpt", "value": "-"}  # lets the sharegpt reader check a conversation that has no answer yet
-        with_answer = [*turns, stub] if isinstance(turns, list) and turns else turns
+        with_answer = [*map(unmarked, turns), stub] if isinstance(turns, list) and turns else turns
         return sharegpt({"conversations": with_answer}, roles)["messages"][:-1]
     for key in ("prompt", "question", "instruction"):
         if key not in row:

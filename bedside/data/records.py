@@ -7,7 +7,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from bedside.data import strict_json
+from bedside.data import loss, toolcalls
 from bedside.data.conversation import (
     Conversation,
     Message,
@@ -82,51 +82,12 @@ def system(row: Row) -> list[Message]:
     return [{"role": "system", "content": text}] if text else []
 
 
-def _parsed(value: Any, where: str) -> Any:
-    """`value`, read as JSON if it is a string."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return strict_json.parse(value)
-    except strict_json.JsonFault as fault:
-        raise RowError("E_TOOL", f"{where} is not JSON ({fault.detail})") from None
-
-
-def _tools(row: Row) -> list[dict] | None:
-    """The `tools` column (a list, or a JSON string of one) in the form that servers receive tools in."""
-    tools = row.get("tools")
-    if tools is None or tools == [] or isinstance(tools, str) and not tools.strip():
-        return None
-    tools = _parsed(tools, "tools")
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise RowError("E_TOOL", f"tools is {kind_of(tools)}, expected a list of objects")
-    # Bare functions are wrapped as a request to a server has them, so that both render to the same text.
-    tools = [tool if "function" in tool else {"type": "function", "function": tool} for tool in tools]
-    for index, tool in enumerate(tools):
-        if not isinstance(tool["function"], dict) or not isinstance(tool["function"].get("name"), str):
-            raise RowError("E_TOOL", f"tools[{index}] has no function name")
-    return tools or None
-
-
-def _tool_calls(calls: Any, where: str) -> list[dict]:
-    """Tool calls from a list (or one) of `{"name", "arguments"}`, each perhaps inside `{"function": ...}`."""
-    functions = []
-    for call in list_of(calls if isinstance(calls, list) else [calls], where):
-        call = call.get("function", call) if isinstance(call, dict) else call
-        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-            raise RowError("E_TOOL", f"{where} has no function name")
-        arguments = _parsed(call.get("arguments", {}), f"{where}: arguments")
-        if not isinstance(arguments, dict):
-            raise RowError("E_TOOL", f"{where}: arguments is {kind_of(arguments)}, expected object")
-        functions.append({"type": "function", "function": {"name": call["name"], "arguments": arguments}})
-    return functions
-
-
 def _finish(messages: list[Message], tools: list[dict] | None = None) -> Conversation:
     conversation: Conversation = {"messages": messages}
     if tools:
         conversation["tools"] = tools
     check_conversation(conversation)
+    toolcalls.check_calls(conversation)
     return conversation
 
 
@@ -164,22 +125,30 @@ def sharegpt(row: Row, roles: dict[str, str] | None = None) -> Conversation:
             if key not in turn:
                 raise RowError("E_FIELD", f"{where} has no '{key}' (has: {shown_names(turn)})")
         role = _role(turn[who], f"{where}.{who}", known)
-        value, where = turn[what], f"{where}.{what}"
-        if role == "assistant":
-            messages.append(assistant(value, where, turn.get("reasoning_content"), f"{where} (reasoning_content)"))
-        elif role == "function_call":
-            calls = _tool_calls(_parsed(text_of(value, where), where), where)
-            messages.append({"role": "assistant", "content": "", "tool_calls": calls})
-        elif role == "system" and _blank(value):
-            continue
-        else:
-            messages.append({"role": role, "content": text_of(value, where)})
-    return _finish(messages, _tools(row))
+        if role != "system" or not _blank(turn[what]):
+            messages.append(loss.marked(_sharegpt_turn(role, turn, what, where), turn, where))
+    return _finish(messages, toolcalls.definitions(row.get("tools")))
+
+
+def _sharegpt_turn(role: str, turn: Row, what: str, where: str) -> Message:
+    value, place = turn[what], f"{where}.{what}"
+    if role == "assistant" and what == "content":
+        return _openai_answer(turn, _joined_parts(value, place), where)
+    if role == "assistant":
+        return assistant(value, place, turn.get("reasoning_content"), f"{place} (reasoning_content)")
+    if role == "function_call":
+        value = value if isinstance(value, (dict, list)) else text_of(value, place)
+        calls = toolcalls.calls(toolcalls.parsed(value, place), place)
+        return {"role": "assistant", "content": "", "tool_calls": calls}
+    return {"role": role, "content": text_of(toolcalls.result(value) if role == "tool" else value, place)}
 
 
 def openai(row: Row, key: str = "messages") -> Conversation:
     """OpenAI `messages` of `{"role", "content"}`, with `reasoning_content`, `tool_calls` and `tools`."""
-    return _finish([*system(row), *messages_of(field(row, key), key)], _tools(row))
+    turns = [(turn, f"{key}[{index}]") for index, turn in enumerate(list_of(field(row, key), key))]
+    made = [(message_of(turn, where), turn, where) for turn, where in turns]
+    messages = [loss.marked(message, turn, where) for message, turn, where in made if message is not None]
+    return _finish([*system(row), *messages], toolcalls.definitions(row.get("tools")))
 
 
 def messages_of(value: Any, where: str) -> list[Message]:
@@ -196,15 +165,25 @@ def message_of(message: Any, where: str) -> Message | None:
         raise RowError("E_FIELD", f"{where} has no 'role' (has: {shown_names(message)})")
     role = _role(message["role"], f"{where}.role", MESSAGE_ROLES)
     content = message.get("content")
-    if isinstance(content, list):  # OpenAI content parts; the text ones, as vLLM joins them
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        if len(parts) != len(content) or not all(isinstance(part, str) for part in parts):
-            raise RowError("E_TYPE", f"{where}.content has parts that are not text")
-        content = "\n".join(parts)
+    content = toolcalls.result(content) if role == "tool" else _joined_parts(content, f"{where}.content")
     if role == "system" and _blank(content):
         return None
     if role != "assistant":
         return {"role": role, "content": text_of(content, f"{where}.content")}
+    return _openai_answer(message, content, where)
+
+
+def _joined_parts(content: Any, where: str) -> Any:
+    """OpenAI content parts as one text, as vLLM joins them; other content as it is."""
+    if not isinstance(content, list):
+        return content
+    parts = [part.get("text") for part in content if isinstance(part, dict)]
+    if len(parts) != len(content) or not all(isinstance(part, str) for part in parts):
+        raise RowError("E_TYPE", f"{where} has parts that are not text")
+    return "\n".join(filter(None, parts))
+
+
+def _openai_answer(message: Row, content: Any, where: str) -> Message:
     calls, thought = message.get("tool_calls"), message.get("reasoning_content") or message.get("reasoning") or None
     if calls and _blank(content):  # a call needs no words, but may follow a thought
         answer: Message = {"role": "assistant", "content": ""}
@@ -214,7 +193,7 @@ def message_of(message: Any, where: str) -> Message | None:
         if "content" not in message:
             raise RowError("E_FIELD", f"{where} has no 'content' (has: {shown_names(message)})")
         answer = assistant(content, f"{where}.content", thought, f"{where}.reasoning_content")
-    return {**answer, "tool_calls": _tool_calls(calls, f"{where}.tool_calls")} if calls else answer
+    return {**answer, "tool_calls": toolcalls.calls(calls, f"{where}.tool_calls")} if calls else answer
 
 
 def medical_o1(row: Row) -> Conversation:

@@ -5,13 +5,14 @@ Nothing here needs torch; it loads in a fraction of a second.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from bedside.data.conversation import Conversation, RowError, control_token
+from bedside.data import control, loss
+from bedside.data.conversation import Conversation, RowError, check_answers
 from bedside.data.pieces import Batches
 from bedside.templates import Template, single_pass, turn_end_of
 from bedside.templates.render import Rendered
@@ -30,12 +31,14 @@ class Sample(NamedTuple):
 
 @dataclass
 class Encoded:
-    """What one conversation became. `error` excludes samples; `overlong` is the length of the longest lost sample."""
+    """What one conversation became. `error` excludes samples; `overlong` is the length of the longest lost sample;
+    `remark` is worth knowing and costs nothing."""
 
     samples: list[Sample] = field(default_factory=list)
     overlong: int = 0
     turns_dropped: int = 0
     error: tuple[str, str] | None = None
+    remark: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,25 +47,36 @@ class Encoding:
 
     template: Template
     special_tokens: tuple[tuple[str, str], ...]  # bos_token, eos_token, ... as the tokenizer names them
-    forbidden: tuple[str, ...]  # special tokens that no message may contain as text
+    forbidden: tuple[str, ...]  # control tokens: no answer holds one as text, and in what others say they are apart
     max_length: int
     enable_thinking: bool | None = None
+    mask_history: bool = False  # train the last answer only
 
     @property
     def names(self) -> dict[str, str]:
         return dict(self.special_tokens)
 
 
-def encoding_for(tokenizer, template: Template, max_length: int, enable_thinking: bool | None = None) -> Encoding:
+def control_tokens_of(tokenizer, template: Template) -> tuple[str, ...]:
+    """What may stand in no message as text: the special tokens of a Hugging Face fast tokenizer, those it does not
+    name too, and the tokens that the template writes."""
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    special |= {*tokenizer.all_special_tokens, *template.required_tokens, *template.extra_stops}
+    return tuple(sorted(token for token in special if len(token) > 2))
+
+
+def encoding_for(
+    tokenizer, template: Template, max_length: int, enable_thinking: bool | None = None, mask_history: bool = False
+) -> Encoding:
     """The Encoding of a Hugging Face fast tokenizer with `template`."""
     names = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
-    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     return Encoding(
         template=template,
         special_tokens=tuple(sorted(names.items())),
-        forbidden=tuple(sorted(token for token in special | set(tokenizer.all_special_tokens) if len(token) > 2)),
+        forbidden=control_tokens_of(tokenizer, template),
         max_length=max_length,
         enable_thinking=enable_thinking,
+        mask_history=mask_history,
     )
 
 
@@ -73,14 +87,18 @@ class NotLocated(RowError):
         super().__init__("E_TEMPLATE", "the model's own template does not show where the answer begins and ends")
 
 
-def targets(conversation: Conversation, template: Template) -> Iterator[list[dict]]:
-    """The message lists to render: the whole chat if one pass trains every turn, else one list an answer."""
+def targets(conversation: Conversation, encoding: Encoding) -> Iterator[list[dict]]:
+    """The message lists to render: the whole chat if one pass trains every turn, else one list a trained answer.
+
+    Raises RowError E_NO_ANSWER where nothing is trained.
+    """
     messages = conversation["messages"]
-    if single_pass(template):
+    loss.check_trained(messages, encoding.mask_history)
+    if single_pass(encoding.template):
         yield messages
         return
-    for index, message in enumerate(messages):
-        if message["role"] == "assistant":
+    for index, trained in loss.trained(messages, encoding.mask_history).items():
+        if trained:
             yield messages[: index + 1]
 
 
@@ -94,12 +112,14 @@ def switches_for(messages: list[dict], encoding: Encoding) -> dict:
 
 
 def render_target(messages: list[dict], tools: list[dict] | None, encoding: Encoding) -> Rendered:
-    """Text of one training sequence with the spans to train (all answers, or only the last one)."""
+    """Text of one training sequence with the spans to train: of its trained answers, or only of the last one.
+
+    Raises NotLocated if the template does not show where they are.
+    """
     template, names, switches = encoding.template, encoding.names, switches_for(messages, encoding)
     rendered = template.render(messages, tools, **names, **switches)
     if rendered.spans:
-        spans = rendered.spans if single_pass(template) else rendered.spans[-1:]
-        return Rendered(rendered.text, spans)
+        return Rendered(rendered.text, _trained_spans(rendered.spans, messages, encoding))
     # A model's own template without generation blocks: the span is what follows the prompt that a server would send.
     prompt = template.render(messages[:-1], tools, add_generation_prompt=True, **names, **switches).text
     turn_end = turn_end_of(template, names)
@@ -107,6 +127,18 @@ def render_target(messages: list[dict], tools: list[dict] | None, encoding: Enco
     if not rendered.text.startswith(prompt) or end <= len(prompt):
         raise NotLocated
     return Rendered(rendered.text, [(len(prompt), end)])
+
+
+def _trained_spans(spans: list[Span], messages: list[dict], encoding: Encoding) -> list[Span]:
+    """Of the spans that a template shows, those to train on."""
+    if not single_pass(encoding.template):
+        return spans[-1:]
+    flags = list(loss.trained(messages, encoding.mask_history).values())
+    if all(flags):
+        return spans
+    if len(spans) != len(flags):  # which span is which answer's is unknown
+        raise NotLocated
+    return [span for span, trained in zip(spans, flags, strict=True) if trained]
 
 
 def _token_spans(encoded, rendered: Rendered) -> list[Span]:
@@ -126,13 +158,17 @@ def _token_spans(encoded, rendered: Rendered) -> list[Span]:
     return spans
 
 
-def check_forbidden(conversation: Conversation, forbidden: Sequence[str]) -> None:
-    """RowError W_SPECIAL if a message holds one of the `forbidden` texts."""
-    for index, message in enumerate(conversation["messages"]):
-        if found := control_token(message, forbidden):
-            raise RowError(
-                "W_SPECIAL", f"messages[{index}].{found[0]} holds this tokenizer's special token {found[1]}"
-            )
+def without_control(conversation: Conversation, forbidden: tuple[str, ...]) -> tuple[Conversation, str | None]:
+    """The conversation with control tokens and `forbidden` texts neutralised, and the remark on what was found.
+
+    Raises RowError W_SPECIAL if an answer holds one.
+    """
+    messages, tools, found = control.neutralised(conversation["messages"], conversation.get("tools"), forbidden)
+    if not found:
+        return conversation, None
+    check_answers(conversation["messages"], forbidden)
+    clean: Conversation = {"messages": messages}
+    return (clean if tools is None else {**clean, "tools": tools}), control.told(found)
 
 
 def _without_oldest_turn(messages: list[dict]) -> list[dict] | None:
@@ -144,21 +180,39 @@ def _without_oldest_turn(messages: list[dict]) -> list[dict] | None:
     return None
 
 
-Waiting = tuple[int, list[dict], Rendered]  # number of the conversation, the messages of a sample, their text
+@dataclass(frozen=True)
+class _Waiting:
+    """A sample to tokenize: whose it is (number of the conversation), its messages and tools, and their text."""
+
+    number: int
+    messages: list[dict]
+    tools: list[dict] | None
+    rendered: Rendered
 
 
-def _render_all(conversations: list[Conversation], results: list[Encoded], encoding: Encoding) -> list[Waiting]:
+def _render_all(conversations: list[Conversation], results: list[Encoded], encoding: Encoding) -> list[_Waiting]:
     """Every sample's text; a conversation that cannot be rendered gets its error."""
-    waiting: list[Waiting] = []
+    waiting: list[_Waiting] = []
     for number, conversation in enumerate(conversations):
         try:
-            check_forbidden(conversation, encoding.forbidden)
+            conversation, remark = without_control(conversation, encoding.forbidden)
+            results[number].remark = ("W_SPECIAL", remark) if remark else None
             tools = conversation.get("tools")
-            wanted = list(targets(conversation, encoding.template))
-            waiting += [(number, messages, render_target(messages, tools, encoding)) for messages in wanted]
+            waiting += [
+                _Waiting(number, messages, tools, render_target(messages, tools, encoding))
+                for messages in list(targets(conversation, encoding))
+            ]
         except RowError as error:
             results[number].error = (error.code, error.detail)
     return waiting
+
+
+def _shorter(sample: _Waiting, encoding: Encoding) -> _Waiting | None:
+    """`sample` without its oldest turn; None if no trained answer would be left."""
+    messages = _without_oldest_turn(sample.messages)
+    if messages is None or not any(loss.trained(messages, encoding.mask_history).values()):
+        return None
+    return _Waiting(sample.number, messages, sample.tools, render_target(messages, sample.tools, encoding))
 
 
 def _encode_all(conversations: list[Conversation], tokenizer: Batches, encoding: Encoding) -> list[Encoded]:
@@ -166,18 +220,16 @@ def _encode_all(conversations: list[Conversation], tokenizer: Batches, encoding:
     results = [Encoded() for _ in conversations]
     waiting = _render_all(conversations, results, encoding)
     while waiting:
-        batch = tokenizer.encode_batch([rendered.text for _, _, rendered in waiting])
-        again: list[Waiting] = []
-        for (number, messages, rendered), encoded in zip(waiting, batch, strict=True):
-            result = results[number]
+        batch = tokenizer.encode_batch([sample.rendered.text for sample in waiting])
+        again: list[_Waiting] = []
+        for sample, encoded in zip(waiting, batch, strict=True):
+            result = results[sample.number]
             try:
                 if len(encoded) <= encoding.max_length:
-                    result.samples.append(Sample(encoded.ids, _token_spans(encoded, rendered)))
-                elif shorter := _without_oldest_turn(messages):
+                    result.samples.append(Sample(encoded.ids, _token_spans(encoded, sample.rendered)))
+                elif shorter := _shorter(sample, encoding):
                     result.turns_dropped += 1
-                    again.append(
-                        (number, shorter, render_target(shorter, conversations[number].get("tools"), encoding))
-                    )
+                    again.append(shorter)
                 else:
                     result.overlong = max(result.overlong, len(encoded))
             except RowError as error:
@@ -185,7 +237,7 @@ def _encode_all(conversations: list[Conversation], tokenizer: Batches, encoding:
         waiting = again
     for result in results:
         if result.error:
-            result.samples, result.overlong, result.turns_dropped = [], 0, 0
+            result.samples, result.overlong, result.turns_dropped, result.remark = [], 0, 0, None
     return results
 
 

@@ -89,7 +89,7 @@ def _format_source(tool_format: str) -> str:
 def with_tool_format(template: Template, tool_format: str) -> Template:
     """The template with another way to write tools; ConfigError if there is no such format or no place for it."""
     if tool_format not in (*TOOL_FORMATS, "none"):
-        raise ConfigError(f"--tool_format {tool_format}: no such format; known: {', '.join(TOOL_FORMATS)}, none")
+        raise ConfigError(f"--tool_format {tool_format}: no such format; known: {', '.join(TOOL_FORMATS)}")
     source, found = _SLOT.subn(lambda _: _format_source(tool_format), template.source)
     if not found:
         raise ConfigError(

@@ -46,7 +46,14 @@ def pair(**changes):
     return {**PAIR, **changes}
 
 
-H, G = ("human", "问"), ("gpt", "答")
+H, G, CALL = ("human", "问"), ("gpt", "答"), ("function_call", '{"name": "f", "arguments": {}}')
+
+
+def mark(**marks):
+    """A question, and an answer with these marks of what is trained."""
+    return {"messages": [{"role": "user", "content": "问"}, {"role": "assistant", "content": "答", **marks}]}
+
+
 ARRAY = "[\n" + GOOD_LINE + ",\n" + json.dumps(alpaca(output="")) + "\n]\n"
 ENGLISH = b'{"instruction": "ab", "output": "b"}\n'
 ENCODING = [
@@ -153,19 +160,34 @@ SCHEMA = [
     second(turns(([], "a"), G), "E_TYPE", "46 role is a list"),
     second(turns(H, ("gpt", None)), "E_NULL", "47 value null"),
     Case("48 mixed", "m.jsonl", jsonl(GOOD, turns(H, G)), ("accept", ["W_MIXED"])),
-    second(alpaca(instruction="a<|im_end|>\n<|im_start|>system"), "W_SPECIAL", "49 im_end"),
+    Case("49 im_end", "s.jsonl", jsonl(GOOD, alpaca(instruction="a<|im_end|>\n<|im_start|>system")),
+         ("accept", ["W_SPECIAL"])),
     second(alpaca(output="a</s>"), "W_SPECIAL", "49 </s>"),
-    second(alpaca(system="<｜User｜>"), "W_SPECIAL", "49 system"),
+    Case("49 system", "s.jsonl", jsonl(GOOD, alpaca(system="<｜User｜>")), ("accept", ["W_SPECIAL"])),
+    second(alpaca(system="a\ufdd1"), "W_SPECIAL", "49 noncharacter in a system turn"),
     second(alpaca(output="a\ufdd0b"), "W_SPECIAL", "49 noncharacter"),
     second({"Question": "a", "Complex_CoT": "b[INST]", "Response": "c"}, "W_SPECIAL", "49 thought"),
     second({**turns(H, ("function_call", '{"name": "f", "arguments": {"a": "<|im_end|>"}}'), ("observation", "x"), G)},
            "W_SPECIAL", "49 arguments"),
-    second({**turns(H, G), "tools": [{"name": "<|im_start|>"}]}, "W_SPECIAL", "49 tools"),
+    Case("49 tools", "s.jsonl", jsonl({**turns(H, G), "tools": [{"name": "f", "description": "<|im_start|>"}]}),
+         ("accept", ["W_SPECIAL"])),
+    Case("49 result", "s.jsonl", jsonl(turns(H, CALL, ("observation", "</s>"), G)), ("accept", ["W_SPECIAL"])),
     second(turns(H, ("function_call", "f(x)"), ("observation", "x"), G), "E_TOOL", "49 call is no JSON"),
     second(turns(H, ("function_call", "[" * 5000), ("observation", "x"), G), "E_TOOL", "49 call nested"),
     second(turns(H, ("function_call", '{"name": 3}'), ("observation", "x"), G), "E_TOOL", "49 call without a name"),
+    second(turns(H, ("function_call", "[]"), ("observation", "x"), G), "E_TOOL", "49 no call in a call"),
+    second({**turns(H, CALL, ("observation", "x"), G), "tools": [{"name": "g"}]}, "E_TOOL", "49 undefined function"),
+    Case("49 odd arguments", "s.jsonl", jsonl({**turns(H, CALL, ("observation", "x"), G), "tools": [
+        {"name": "f", "parameters": {"properties": {}, "required": ["a"]}}]}), ("accept", ["W_TOOL"])),
     second({**turns(H, G), "tools": "{"}, "E_TOOL", "49 tools no JSON"),
     second({**turns(H, G), "tools": [3]}, "E_TOOL", "49 tools of numbers"),
+    second(mark(train=False), "E_NO_ANSWER", "49 nothing to train"),
+    second(mark(weight=0), "E_NO_ANSWER", "49 weight 0"),
+    second(mark(weight=0.5), "E_TRAIN", "49 weight 0.5"),
+    second(mark(train=True, weight=0), "E_TRAIN", "49 marks that contradict"),
+    second(mark(loss="no"), "E_TYPE", "49 mark of text"),
+    second({"messages": [{"role": "user", "content": "问", "train": True}, mark()["messages"][1]]}, "E_TRAIN",
+           "49 a question to train"),
 ]  # fmt: skip
 PREFERENCES = [
     second(pair(rejected=PAIR["chosen"]), "E_EQUAL", "50 equal", "preference"),

@@ -79,7 +79,16 @@ DETAILS = {
     "44 ends with human": "the conversation ends with user, so there is nothing to train on",
     "45 patient": "conversations[0].from is not a known role (known: human, user, gpt",
     "47 value null": "conversations[1].value is null",
-    "49 im_end": "messages[0].content holds the chat control token <|im_end|> (it would forge a turn)",
+    "49 im_end": ":2: W_SPECIAL messages[0].content holds the control token <|im_end|>, kept as < |im_end|>, which",
+    "49 </s>": "messages[1].content holds the control token </s>; no answer may write one",
+    "49 tools": "tools holds the control token <|im_start|>, kept as < |im_start|>, which forges no turn",
+    "49 undefined function": "messages[1].tool_calls[0] calls f, which tools does not define (g)",
+    "49 odd arguments": "W_TOOL messages[1].tool_calls[0] (f) lacks the required a",
+    "49 weight 0.5": "messages[1].weight is neither 0 nor 1; fractional weights are not supported",
+    "49 marks that contradict": "messages[1]: train and weight contradict each other",
+    "49 mark of text": "messages[1].loss is string, expected true or false",
+    "49 a question to train": "messages[0].train asks to train a user turn; only answers are trained on",
+    "49 nothing to train": "every answer is marked as context, so there is nothing to train on",
     "54 list and string": "chosen is list but rejected is string",
     "57 mirrored": "prefers the answer that line 1 rejects",
     "58 open": "output has <think> x1 and </think> x0, expected one block in front",
@@ -107,11 +116,11 @@ def test_rejected_rows_are_places_without_text(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(jsonl(*rows))
     ledger = Ledger()
-    assert len(build.read_conversations(build.sources([str(path)]), ledger)) == 1
-    ledger.account(str(path)).kept += 1
+    assert len(build.read_conversations(build.sources([str(path)]), ledger)) == 2
+    ledger.account(str(path)).kept += 2
     ledger.write(tmp_path / "out")
     lines = (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()
-    assert [set(json.loads(line)) for line in lines] == [{"file", "line", "code"}] * 8
+    assert [set(json.loads(line)) for line in lines] == [{"file", "line", "code"}] * 7
     assert "SECRET" not in "".join(lines) + "".join(ledger.details)
 
 

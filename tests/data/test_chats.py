@@ -86,14 +86,16 @@ def test_faults_of_templates_count_against_the_rate(tmp_path, tokenizer, told):
         DataError, match=r"E_BAD_RATE 1 of 10 rows are bad \(E_TEMPLATE 1\), more than --max_bad_rate 0.01"
     ):
         chats.datasets(sets, tokenizer, encoding("chatml"), None, 1, 0)
-    assert f"{tmp_path}/a.jsonl:10: E_TEMPLATE template chatml has no tool format; use qwen or qwen3" in told
+    refused = next(line for line in told if line.startswith(f"{tmp_path}/a.jsonl:10: E_TEMPLATE "))
+    assert "no tool format" in refused
+    assert "--tool_format" in refused
 
 
 def test_a_template_that_hides_its_answers_stops_before_a_thousand_rows_are_dropped(tmp_path, tokenizer, told):
     (tmp_path / "a.jsonl").write_bytes(jsonl(*[{"instruction": "q", "output": "a"}] * 1000))
     sets = chats.read_sets(build.sources([str(tmp_path)]), [], build.Reading(), 0.01)
     own = templates.own(OWN_PLAIN.source.replace("eos_token", "'x'"))
-    with pytest.raises(ConfigError, match=r"nothing could be trained; add --template_name \(qwen, qwen3, chatml"):
+    with pytest.raises(ConfigError, match=r"nothing could be trained; add --template_name "):
         chats.datasets(sets, tokenizer, encoding(own), None, 1, 0)
     assert sets.ledger.rejected == []
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bedside.data.conversation import RowError, assistant, check_conversation, control_token, split_thought, text_of
+from bedside.data.conversation import RowError, assistant, check_answers, check_conversation, split_thought, text_of
 
 
 @pytest.mark.parametrize(
@@ -90,19 +90,26 @@ def test_a_call_may_end_a_conversation_that_names_its_tools():
 
 
 @pytest.mark.parametrize(
-    "token",
-    ["<|im_start|>", "<|eot_id|>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "</s>", "<s>", "[INST]", "<</SYS>>"]
-    + ["<end_of_turn>", "\ufdd0", "\ufdd1"],
+    ("field", "value"),
+    [
+        ("content", "a</s>"),
+        ("reasoning_content", "</s>"),
+        ("tool_calls", [{"function": {"arguments": {"x": "</s>"}}}]),
+    ],
 )
-def test_control_tokens(token):
-    assert control_token({"role": "user", "content": f"a{token}b"})[0] == "content"
-    assert control_token({"role": "assistant", "content": "a", "reasoning_content": token})[0] == "reasoning_content"
+def test_no_answer_is_trained_to_write_a_control_token(field, value):
+    messages = [{"role": "user", "content": "</s>"}, {"role": "assistant", "content": "a", field: value}]
+    with pytest.raises(RowError, match=rf"W_SPECIAL prompt\[1\].{field} holds the control token </s>; no answer"):
+        check_answers(messages, where="prompt")
+    check_answers(messages[:1])
 
 
-@pytest.mark.parametrize("text", ["<b>", "a|b", "[insert]", "<|other|>", "<｜病人说的话｜>", "血压 < 90 | > 140"])
-def test_text_that_only_looks_like_control(text):
-    assert control_token({"role": "user", "content": text}) is None
-
-
-def test_forbidden_tokens_of_a_tokenizer():
-    assert control_token({"role": "user", "content": "a<|fim|>"}, ("<|fim|>",)) == ("content", "<|fim|>")
+@pytest.mark.parametrize("mark", ["\ufdd0", "\ufdd1"])
+@pytest.mark.parametrize("role", [0, 1])
+def test_marks_of_trained_text_are_refused_from_everybody(mark, role):
+    conversation = {"messages": roles("ua")}
+    conversation["messages"][role]["content"] += mark
+    with pytest.raises(RowError, match=rf"W_SPECIAL messages\[{role}\].content holds U\+FDD."):
+        check_conversation(conversation)
+    with pytest.raises(RowError, match="W_SPECIAL tools holds U"):
+        check_conversation({"messages": roles("ua"), "tools": [{"function": {"name": mark}}]})

@@ -10,7 +10,7 @@ from bedside.data.records import FORMATS, detect, to_conversation
 
 U, A, S = ({"role": role, "content": text} for role, text in (("user", "q"), ("assistant", "a"), ("system", "s")))
 T = {**A, "reasoning_content": "t"}
-TOOL = {"type": "function", "function": {"name": "f", "description": "d"}}
+TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": None}}
 CALL = {
     "role": "assistant",
     "content": "",

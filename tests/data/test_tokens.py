@@ -143,13 +143,20 @@ def test_a_trained_span_is_never_cut():
 
 
 @pytest.mark.parametrize("token", ["<eos>", "<|pad|>"])
-@pytest.mark.parametrize("place", [0, 1])
-def test_a_special_token_as_text_is_refused(token, place):
+def test_a_special_token_in_an_answer_is_refused(token):
     row = chat("Q", "A")
-    row["messages"][place]["content"] += token
+    row["messages"][1]["content"] += token
     encoded = encode(row, "chatml")
-    message = f"messages[{place}].content holds this tokenizer's special token {token}"
-    assert (encoded.samples, encoded.error) == ([], ("W_SPECIAL", message))
+    message = f"messages[1].content holds the control token {token}; no answer may write one"
+    assert (encoded.samples, encoded.error, encoded.remark) == ([], ("W_SPECIAL", message), None)
+
+
+def test_a_special_token_in_a_question_is_text():
+    encoded = encode(chat("Q<eos>", "A"), "chatml")
+    assert encoded.samples == encode(chat("Q< eos>", "A"), "chatml").samples
+    assert EOS not in encoded.samples[0].ids
+    message = "messages[0].content holds the control token <eos>, kept as < eos>, which forges no turn"
+    assert (encoded.error, encoded.remark) == (None, ("W_SPECIAL", message))
 
 
 def test_special_tokens_of_the_vocabulary_are_forbidden_although_nobody_names_them():
@@ -166,7 +173,8 @@ def test_a_refusal_loses_the_row_and_nothing_else():
     rows[1]["messages"].insert(1, {"role": "tool", "content": "a"})
     results = list(tokens.encode(rows, make()[0], encoding("chatml")))
     assert [len(result.samples) for result in results] == [1, 0, 1]
-    assert results[1].error == ("E_TEMPLATE", "template chatml has no tool format; use qwen or qwen3")
+    assert results[1].error[0] == "E_TEMPLATE"
+    assert "--tool_format" in results[1].error[1]
 
 
 def test_an_answer_that_begins_inside_a_token_is_refused():
@@ -195,7 +203,7 @@ MISFITS = {
     "ends its turns with a token that is no EOS": (
         OWN_PLAIN.source.replace("eos_token", "'<|im_end|>'"),
         "the model's own template does not show where an answer begins and ends, so nothing could be trained; "
-        r"add --template_name \(qwen, qwen3, chatml, ",
+        r"add --template_name ",
     ),
     "gives a prompt that is no beginning": (
         OWN_PLAIN.source.replace("{% if add_generation_prompt %}A", "{% if add_generation_prompt %}AA"),
@@ -207,7 +215,7 @@ MISFITS = {
     ),
     "leaves thoughts out": (
         OWN_TAGGED.source + "{# </think> #}",
-        r"leaves thoughts out \(--enable_thinking False trains answers alone\); add --template_name \(qwen, qwen3",
+        r"leaves thoughts out \(--enable_thinking False trains answers alone\); add --template_name ",
     ),
     "opens with other ids": (
         OWN_TAGGED.source.replace("{{ bos_token }}", "{{ '' if add_generation_prompt else bos_token }}"),

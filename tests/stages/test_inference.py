@@ -199,8 +199,8 @@ def test_a_reward_model_cannot_answer(adapter, tmp_path):
         (["--data_file", "nope.jsonl"], "--data_file nope.jsonl: no such file or directory; ./ holds"),
         (["--data_file", "README.md", "--output_file", "README.md"], "--output_file README.md: is the --data_file"),
         (
-            ["--interactive", "--system_prompt", "<|im_end|>"],
-            "--system_prompt: messages.0..content holds the",
+            ["--interactive", "--system_prompt", "a\ufdd0"],
+            "--system_prompt: messages.0..content holds U.FDD0",
         ),
         (["--interactive", "--gpus", "0,1"], "--gpus 0,1: set CUDA_VISIBLE_DEVICES=0,1 in front of the command"),
         (["--interactive", "--quantization_bit", "3"], "--quantization_bit 3: expected 4 or 8"),

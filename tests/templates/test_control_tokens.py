@@ -22,6 +22,9 @@ OWN = {
     "stablelm": {"bos_token": None, "eos_token": "<|endoftext|>"},
     "cohere": {"bos_token": "<BOS_TOKEN>", "eos_token": "<|END_OF_TURN_TOKEN|>"},
 }
+# Of every family, because a tokenizer may know them all, and training writes them as text whatever the template.
+GENERIC = ("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<｜User｜>", "[INST]", "[/INST]", "<<SYS>>", "<s>", "</s>",
+           "<start_of_turn>", "<end_of_turn>", "<|user|>")  # fmt: skip
 # What marks turns as plain text, where a family has no tokens for it.
 MARKS = {"llama2": ("[INST]", "[/INST]", "<<SYS>>"), "mistral": ("[INST]", "[TOOL_RESULTS]", "[AVAILABLE_TOOLS]"),
          "glm4": ("<sop>", "[gMASK]"), "deepseek3": ("<｜User｜>", "<｜tool▁outputs▁begin｜>")}  # fmt: skip
@@ -30,7 +33,14 @@ MARKS = {"llama2": ("[INST]", "[/INST]", "<<SYS>>"), "mistral": ("[INST]", "[TOO
 def special(name):
     row, names = templates.get(name), OWN.get(name, TOKENS)
     used = [names["bos_token"]] if "bos_token" in row.source else []
-    texts = {*row.required_tokens, *MARKS.get(name, ()), templates.turn_end_of(row, names), *used, *row.extra_stops}
+    texts = {
+        *GENERIC,
+        *row.required_tokens,
+        *MARKS.get(name, ()),
+        templates.turn_end_of(row, names),
+        *used,
+        *row.extra_stops,
+    }
     return sorted(text for text in texts if text)
 
 
@@ -80,7 +90,7 @@ def test_content_in_parts_is_joined_as_servers_join_it(name):
     def parts(text):
         return [{"type": "text", "text": piece} for piece in text.split("\n")]
 
-    chat = [("system", " s\nt "), ("user", "q\n\nr "), ("assistant", "a\nb"), ("user", "u")]
+    chat = [("system", " s\nt "), ("user", "q\nr "), ("assistant", "a\nb"), ("user", "u")]
     whole = [{"role": role, "content": text} for role, text in chat]
     apart = [{"role": role, "content": parts(text)} for role, text in chat]
     row = templates.get(name)
