@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bedside import cli, logs, models, parity_chats, templates
+from bedside import cli, documents, logs, models, parity_chats, templates
 from bedside.args import flag
 from bedside.data import records, tokens
 from bedside.data.conversation import RowError
@@ -24,7 +24,7 @@ from bedside.errors import ConfigError
 from bedside.parity_chats import Chat
 from bedside.templates import Template
 
-_MARKS = ("<!-- parity -->", "<!-- /parity -->")
+_TABLE = "parity"  # what its place in a document is called
 _AT_ONCE = 8  # requests in flight
 _TIMEOUT = 120  # seconds that one request may take
 _AROUND = 6  # tokens shown on each side of a difference
@@ -40,7 +40,9 @@ class ParityArguments:
     model: str | None = flag(None, "model name to ask for (default: the first that the server lists)")
     template_name: str | None = flag(None, "chat template (default: the one saved with the tokenizer)", ("template",))
     all: bool = flag(False, "every registered template, sent along; needs --trust-request-chat-template at the server")
-    markdown: str | None = flag(None, f"write the table into this file, between {_MARKS[0]} and {_MARKS[1]}")
+    markdown: str | None = flag(
+        None, f"write the table into this file, between {' and '.join(documents.marks(_TABLE))}"
+    )
 
 
 class Side(NamedTuple):
@@ -233,20 +235,6 @@ def table(results: Iterable[Result]) -> list[str]:
     return lines
 
 
-def _document(path: str) -> tuple[str, str]:
-    """The text of a file before and after the place of the table; ConfigError if it has no such place."""
-    if not Path(path).is_file():
-        raise ConfigError(f"--markdown {path}: no such file; give a file with {_MARKS[0]} and {_MARKS[1]} in it")
-    text = Path(path).read_text(encoding="utf-8")
-    before, opened, rest = text.partition(_MARKS[0])
-    _, closed, after = rest.partition(_MARKS[1])
-    if not opened or not closed:
-        raise ConfigError(
-            f"--markdown {path}: no place for the table; put the lines {_MARKS[0]} and {_MARKS[1]} where it belongs"
-        )
-    return before + opened, closed + after
-
-
 def _settled(argv: list[str] | None) -> ParityArguments:
     args = cli.parse((ParityArguments,), argv, None, __doc__)[ParityArguments]
     problems = []
@@ -267,13 +255,13 @@ def main(argv: list[str] | None = None) -> int:
     """Compare, print the table, and return the exit status."""
     args = _settled(argv)
     logs.setup()
-    place = _document(args.markdown) if args.markdown else None
+    if args.markdown:
+        documents.place(args.markdown, _TABLE)  # told before minutes of comparing
     names = list(templates.REGISTRY) if args.all else [args.template_name]
     results = compare(args.url, args.tokenizer, names, args.model, send=args.all)
     lines = table(results)
     sys.stdout.write("\n".join(lines) + "\n")
-    if place:
-        text = f"{place[0]}\n\n" + "\n".join(lines) + f"\n\n{place[1]}"
-        Path(args.markdown).write_text(text, encoding="utf-8")
+    if args.markdown:
+        documents.fill(args.markdown, _TABLE, lines)
         logs.info(f"wrote {args.markdown}")
     return 0 if all(0 < result.chats == result.equal for result in results) else 1

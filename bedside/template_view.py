@@ -84,6 +84,17 @@ def registry_table() -> str:
     return "\n".join([*lines, "", "one in detail: python -m bedside.templates show NAME"])
 
 
+def registry_markdown() -> list[str]:
+    """The registry as the lines of a Markdown table."""
+    lines = ["| name | for | thinking | an answer ends with | tools | also called |", "| --- " * 6 + "|"]
+    for template in templates.REGISTRY.values():
+        name, family, thinking, end, _, tools, aliases = _cells(template)
+        end = end if end == _EOS else f"`{end}`".replace("|", "\\|")
+        called = ", ".join(f"`{alias}`" for alias in aliases.split(", ") if alias)
+        lines.append(f"| `{name}` | {family} | {thinking} | {end} | {tools.split(', ')[0]} | {called} |")
+    return lines
+
+
 class Subject(NamedTuple):
     """What is shown: a template, the tokenizer to count with (or None), and where the template stands."""
 

@@ -17,7 +17,7 @@ SCRIPTS = sorted(REPO.glob("*.py"))
 
 # A module may import from lines above its own, and from its own line.
 ORDER = (
-    ("errors", "logs"),
+    ("errors", "logs", "documents"),
     ("data", "templates", "thoughts", "synth"),
     ("spellings", "trainer_flags", "args", "flagtable", "usage", "cli", "trainer_checks", "settle", "inference_flags",
      "flagsdoc"),

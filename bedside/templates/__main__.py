@@ -1,6 +1,6 @@
 """The templates command: what is registered, what a chat looks like, whether a saved model is served as trained.
 
-    python -m bedside.templates list [--json]                 every template, and for which models it is
+    python -m bedside.templates list [--json | --markdown FILE]   every template, and for which models it is
     python -m bedside.templates show NAME                     a chat as it is trained, in colour
     python -m bedside.templates show NAME --tokenizer DIR --data data/sft/FILE.jsonl --row 3
     python -m bedside.templates show DIR                      the template that is saved with a model
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bedside import cli, errors, logs, template_view
+from bedside import cli, documents, errors, logs, template_view
 from bedside.args import flag
 from bedside.data import build
 from bedside.data.conversation import RowError
@@ -30,6 +30,7 @@ class ListArguments:
     """How the registry is printed."""
 
     json: bool = flag(False, "print one JSON object instead of a table")
+    markdown: str | None = flag(None, "write the table into this file, between <!-- list --> and <!-- /list -->")
 
 
 @dataclass
@@ -72,6 +73,9 @@ def _write(text: str) -> None:
 def list_all(argv: list[str]) -> int:
     """Print the registry."""
     args = cli.parse((ListArguments,), argv)[ListArguments]
+    if args.markdown:
+        documents.fill(args.markdown, "list", template_view.registry_markdown())
+        return 0
     _write(template_view.registry_json() if args.json else template_view.registry_table())
     return 0
 

@@ -1,15 +1,17 @@
 """Every registered template against the live server: what it reads is what training wrote, token for token.
 
 sh run_tests.sh --serve -k parity
+WRITE_TABLES=1 sh run_tests.sh --serve -k every_template     writes the table of docs/templates.md
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from bedside import models, parity, parity_chats, templates
+from bedside import documents, models, parity, parity_chats, templates
 
 from . import server, toys
 
@@ -46,6 +48,10 @@ def test_every_template_is_served_as_it_is_trained(live, capsys, tmp_path):
     assert shown.startswith(f"{len(templates.REGISTRY)} templates, ") and ": all equal." in shown.splitlines()[0]
     assert [line.split("`")[1] for line in shown.splitlines() if line.startswith("| `")] == list(templates.REGISTRY)
     assert document.read_text() == f"# T\n\n<!-- parity -->\n\n{shown}\n<!-- /parity -->\nend\n"
+    if live.kind == "byte-level":
+        if os.environ.get("WRITE_TABLES"):
+            documents.fill("docs/templates.md", "parity", shown.splitlines())
+        assert shown in Path("docs/templates.md").read_text(encoding="utf-8"), "WRITE_TABLES=1 writes the table anew"
 
 
 def test_the_prompt_has_the_special_tokens_that_the_template_writes(live):

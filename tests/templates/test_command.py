@@ -338,3 +338,23 @@ def test_parity_is_handed_on(monkeypatch):
 
     monkeypatch.setattr(parity, "main", lambda rest: rest)
     assert command.main(["parity", "--help", "x"]) == ["--help", "x"]
+
+
+def test_the_documents_table_is_current(repo):
+    """`python -m bedside.templates list --markdown docs/templates.md` writes it."""
+    text = (repo / "docs" / "templates.md").read_text(encoding="utf-8")
+    table = text.partition("<!-- list -->\n\n")[2].partition("\n\n<!-- /list -->")[0]
+    assert table.splitlines() == template_view.registry_markdown()
+
+
+def test_list_writes_the_table_into_a_document(tmp_path, capsys):
+    document = tmp_path / "d.md"
+    with pytest.raises(ConfigError, match="no such file; give a file with <!-- list --> and <!-- /list --> in it"):
+        command.main(["list", "--markdown", str(document)])
+    document.write_text("a\n<!-- list -->\nold\n<!-- /list -->\nb\n")
+    assert command.main(["list", "--markdown", str(document)]) == 0
+    text = document.read_text(encoding="utf-8")
+    assert text.startswith("a\n<!-- list -->\n\n| name | for |")
+    assert text.endswith(" |\n\n<!-- /list -->\nb\n")
+    assert "| `qwen3` | Qwen3, and any base that shall think first | hybrid | `<\\|im_end\\|>` | qwen |  |" in text
+    assert "old" not in text

@@ -134,7 +134,8 @@ SAID = {
 
 @pytest.mark.parametrize(("given", "file", "special_tokens", "sentence"), SAID.values(), ids=SAID)
 def test_a_name_that_is_not_the_models_is_told_in_a_sentence(given, file, special_tokens, sentence):
-    assert advice.on_choice(templates.get(given), official(file), special_tokens) == (True, sentence)
+    alarm = "learn to think" not in sentence  # which is often just what is wanted
+    assert advice.on_choice(templates.get(given), official(file), special_tokens) == (alarm, sentence)
 
 
 @pytest.mark.parametrize(
