@@ -84,7 +84,7 @@ def datasets(
     sets: Sets, tokenizer: Any, encoding: tokens.Encoding, packed_length: int | None, num_proc: int, seed: int
 ) -> tuple["Dataset", "Dataset | None"]:
     """Ids and labels of both sets, packed into rows of `packed_length` where given. `tokenizer` is a backend's."""
-    if encoding.template.thinking == "none":
+    if encoding.template.thinking == "none" and encoding.enable_thinking is not False:
         _warn_of_thoughts(sets.train, encoding.template.name)
     made: list[Dataset | None] = []
     for chats, ledger, what in (

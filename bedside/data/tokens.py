@@ -93,6 +93,8 @@ def targets(conversation: Conversation, encoding: Encoding) -> Iterator[list[dic
     Raises RowError E_NO_ANSWER where nothing is trained.
     """
     messages = conversation["messages"]
+    if encoding.enable_thinking is False:
+        messages = [_without_thought(message) for message in messages]
     loss.check_trained(messages, encoding.mask_history)
     if single_pass(encoding.template):
         yield messages
@@ -102,13 +104,20 @@ def targets(conversation: Conversation, encoding: Encoding) -> Iterator[list[dic
             yield messages[: index + 1]
 
 
+def _without_thought(message: dict) -> dict:
+    if "reasoning_content" not in message:
+        return message
+    return {name: value for name, value in message.items() if name != "reasoning_content"}
+
+
 def switches_for(messages: list[dict], encoding: Encoding) -> dict:
-    """`enable_thinking` for this rendering: an answer without a thought is served, and so trained, without one."""
+    """`enable_thinking` for this rendering: an answer is served, and so trained, with a thought if it has one.
+
+    Said in both cases: some families think unless told otherwise, some only when told to.
+    """
     if encoding.template.thinking == "none":
         return {}
-    if not messages[-1].get("reasoning_content") or encoding.enable_thinking is False:
-        return {"enable_thinking": False}
-    return {"enable_thinking": encoding.enable_thinking} if encoding.enable_thinking is not None else {}
+    return {"enable_thinking": bool(messages[-1].get("reasoning_content")) and encoding.enable_thinking is not False}
 
 
 def render_target(messages: list[dict], tools: list[dict] | None, encoding: Encoding) -> Rendered:

@@ -117,6 +117,16 @@ def test_an_answer_without_a_thought_follows_the_closed_block():
 def test_enable_thinking_false_trains_answers_alone():
     ((ids, (span,)),) = encode(thinking("Q", "t", "A"), "qwen3", enable_thinking=False).samples
     assert ids[slice(*span)] == ids_of("A", END)
+    # Under a template without a thinking mode, too, where thoughts would be text in front of the answer.
+    ((ids, (span,)),) = encode(thinking("Q", "t", "A"), "chatml", enable_thinking=False).samples
+    assert ids == encode(chat("Q", "A"), "chatml").samples[0].ids
+
+
+def test_a_family_that_thinks_only_when_told_to_trains_thoughts_behind_the_prompt_that_asks_for_them():
+    row = thinking("Q", "t", "A")
+    ((ids, (span,)),) = encode(row, "qwen3_5_nothink").samples
+    assert ids[: span[0]] == ids_of(START, "user\n", "Q", END, "\n", START, "assistant\n", "<think>\n")
+    fit.check_template([row], make()[0], encoding("qwen3_5_nothink"))
 
 
 def test_overlong_chats_lose_their_oldest_turns_and_keep_the_system():
