@@ -1,7 +1,7 @@
 # What one types while working on bedside. `sh run_tests.sh` makes the environment these use.
 PYTHON ?= .venv/bin/python
 
-.PHONY: style check test golden data flags
+.PHONY: style check test serve tables data flags
 
 style:  ## format, and mend what can be mended
 	$(PYTHON) -m ruff check --fix .
@@ -17,8 +17,11 @@ check:  ## lint, format, house rules, and that generated files are up to date
 test:  ## everything, offline, on the CPU
 	sh run_tests.sh
 
-golden:  ## rewrite the golden renderings after a template changed on purpose; read the difference before you commit it
-	GOLDEN=write $(PYTHON) -m pytest tests/templates
+serve:  ## the tests against a real vLLM server
+	sh run_tests.sh --serve
+
+tables:  ## write the table of templates into their document again
+	$(PYTHON) -m bedside.templates list --markdown docs/templates.md
 
 data:  ## render data/ again from its table
 	$(PYTHON) data/make_data.py

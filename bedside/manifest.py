@@ -78,6 +78,7 @@ class Sealer:
             parents=lineage.parents_of(resolved, self.origin.path, directory, how),
             tokenizer=self.tokenizer,
             template={"name": self.template.name, "thinking": self.template.thinking,
+                      "tool_format": self.template.tool_format,
                       "reasoning_parser": self.template.reasoning_parser, "tool_parser": self.template.tool_parser,
                       "stops": self.stops},
             data=self.data,

@@ -25,10 +25,10 @@ def get(name: str, tool_format: str | None = None) -> Template:
     name = STAND_INS[name][0] if name in STAND_INS else name
     if name not in _BY_NAME:
         near = difflib.get_close_matches(name.lower(), (*_BY_NAME, *STAND_INS), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = f"did you mean {near[0]}? " if near else f"known: {', '.join(REGISTRY)}. "
         raise ConfigError(
-            f"--template_name {name}: no such template; {hint}known: {', '.join(REGISTRY)} "
-            "(python -m bedside.templates list tells what each is for)"
+            f"--template_name {name}: no such template; {hint}(python -m bedside.templates list tells what each is "
+            "for, docs/templates.md how to add one)"
         )
     row = _BY_NAME[name]
     return row if tool_format in (None, row.tool_format) else with_tool_format(row, tool_format)

@@ -20,8 +20,10 @@ def test_names_and_aliases():
 
 
 def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(ConfigError, match="--template_name Qwen_3: no such template; did you mean qwen3\\? known: "):
+    with pytest.raises(ConfigError, match="--template_name Qwen_3: no such template; did you mean qwen3\\? \\(python"):
         templates.get("Qwen_3")
+    with pytest.raises(ConfigError, match="xyzzy: no such template; known: qwen, .*docs/templates.md how to add one"):
+        templates.get("xyzzy")
 
 
 REWRITE_HISTORY = {"baichuan", "baichuan2", "chatglm", "chatglm2", "deepseek", "glm4_moe", "qwen3", "qwen3_5",
