@@ -267,7 +267,7 @@ def facts(shown: Subject, encoding: tokens.Encoding, made: int) -> dict[str, str
     template = shown.template
     end = templates.turn_end_of(template, encoding.names)
     several = f"N, one an answer ({made} here): as history an answer reads otherwise than as the last turn"
-    inside = Path(os.path.relpath(shown.file))
+    file, here = shown.file.resolve(), Path.cwd()
     return {
         "turn end": end + (f" ({_EOS})" if template.turn_end == "eos_token" else ""),
         "stops": " ".join(dict.fromkeys((end, *template.extra_stops))),
@@ -275,7 +275,7 @@ def facts(shown: Subject, encoding: tokens.Encoding, made: int) -> dict[str, str
         "tool format": template.tool_format or "none: rows with tools are refused, unless --tool_format gives one",
         "tool parser": template.tool_parser or "none",
         "samples per chat": "1, a single pass" if templates.single_pass(template) else several,
-        "file": str(inside if len(str(inside)) < len(str(shown.file)) else shown.file),
+        "file": str(file.relative_to(here) if file.is_relative_to(here) else shown.file),
     }
 
 
