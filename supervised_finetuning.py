@@ -6,13 +6,13 @@
 
 Reads alpaca, sharegpt, messages and medical-o1 rows; trains on answers and turn ends only (--mask_history True: on
 each chat's last answer; rows may mark theirs); writes the adapter (or model), tokenizer with its template,
-lineage.json, ledger.json, metrics.json and curves.
+lineage.json, ledger.json, metrics.json, a report on the data and curves.
 """
 
-from bedside import cli, errors, logs, models, policy, runner, settle
+from bedside import cli, datareport, errors, logs, models, policy, runner, settle
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.checkpoints import to_resume
-from bedside.data import chats, tokens
+from bedside.data import chats, glance, prepared, tokens
 
 GROUPS = (ModelArguments, AdapterArguments, DataArguments, RunArguments)
 
@@ -31,11 +31,12 @@ def main(argv: list[str] | None = None) -> None:
         model_given="model_name_or_path" in args.given,
     )  # fmt: skip
 
-    # 2. Rows to conversations; unusable files and too many bad rows end the run here.
+    # 2. Which rows; files that are missing or of another kind end the run here, before anything heavy is loaded.
     seed = args.trainer.get("seed", 42)
-    sets = chats.read_sets(**settle.chat_files(data_args, wants_eval=bool(args.trainer.get("do_eval")), seed=seed))
+    plan = chats.Plan(**settle.chat_files(data_args, wants_eval=bool(args.trainer.get("do_eval")), seed=seed))
+    glance.glance(plan, output)
 
-    # 3. Conversations to ids and labels, through the template that is saved with the model.
+    # 3. Rows to ids and labels, through the template that is saved with the model; too many bad rows end it here.
     tokenizer = models.load_tokenizer(
         model_args.tokenizer_name_or_path or origin.tokenizer_path,
         model_args.model_revision, model_args.cache_dir, model_args.trust_remote_code,
@@ -45,11 +46,15 @@ def main(argv: list[str] | None = None) -> None:
         tokenizer, template, args.trainer["max_length"], data_args.enable_thinking, data_args.mask_history
     )
     pack = encoding.max_length if args.trainer.get("packing") else None
-    workers = args.trainer.get("dataset_num_proc") or 1
-    train, held_out = chats.datasets(sets, tokenizer.backend_tokenizer, encoding, pack, workers, seed)
+    data = prepared.datasets(
+        data_args.prepared_dir, plan, tokenizer.backend_tokenizer, encoding, pack,
+        args.trainer.get("dataset_num_proc"), output,
+    )  # fmt: skip
     runner.clear_output(output, run_args.overwrite_output_dir, bool(resume_wish))
     if logs.rank() == 0:
-        sets.ledger.write(output)
+        data.ledger.write(output)
+        if data_args.data_report:
+            datareport.write(output, data, encoding.max_length, template.name)
 
     # 4. The model and its trainer.
     from trl import SFTConfig, SFTTrainer
@@ -65,16 +70,17 @@ def main(argv: list[str] | None = None) -> None:
 
     runner.settle_precision(args.trainer)
     config = runner.trainer_config(SFTConfig, args.trainer | settle.for_ready_ids(args.trainer), run_args.logging_dir)
-    inputs = manifest.inputs_section(sets.ledger, config, template.source) | {"mask_history": encoding.mask_history}
+    inputs = manifest.inputs_section(data.ledger, config, template.source) | {"mask_history": encoding.mask_history}
     resume = to_resume(resume_wish, str(output), inputs, run_args.force_resume)
     lora = settle.lora(args[AdapterArguments])
     model, how = policy.load(origin, lora, settle.loading(model_args, lora is None), config.gradient_checkpointing)
+    models.check_rows(model, tokenizer)
     stops = models.stop_ids(tokenizer, template, model.generation_config.eos_token_id)
     trainer = Trainer(
         model,
         args=config,
-        train_dataset=train,
-        eval_dataset=held_out,
+        train_dataset=data.train,
+        eval_dataset=data.held_out,
         processing_class=tokenizer,
         data_collator=PackedCollator(tokenizer.pad_token_id) if pack else None,
     )
@@ -84,10 +90,10 @@ def main(argv: list[str] | None = None) -> None:
     quant = models.quantisation_of(model)
     runner.describe(
         trainer.model, how, {"model": origin.path, "base": quant or str(model.dtype), "template": template.name},
-        config, len(train),
+        config, len(data.train),
     )  # fmt: skip
     seal = manifest.Sealer(
-        "sft", origin, how, quant, tokenizer, stops, template, manifest.data_section(sets.ledger),
+        "sft", origin, how, quant, tokenizer, stops, template, manifest.data_section(data.ledger),
         {**vars(model_args), **vars(data_args), **args.trainer}, config, inputs,
         settle.vllm_can(args[AdapterArguments]), str(resume) if resume else None,
     )  # fmt: skip

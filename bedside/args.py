@@ -107,8 +107,12 @@ class DataArguments:
     validation_file_dir: str | None = flag(
         None, "held-out file or directory; several joined by commas", ("validation_file",)
     )
-    dataset: str | None = flag(None, "names registered in dataset_info.json, joined by commas")
-    eval_dataset: str | None = flag(None, "held-out datasets registered in dataset_info.json, joined by commas")
+    dataset: str | None = flag(
+        None,
+        "names of dataset_info.json or of the hub (owner/name:split), with shares if wanted, as a,b:0.3,c:2",
+        ("dataset_name",),
+    )
+    eval_dataset: str | None = flag(None, "held-out datasets, written as in --dataset")
     dataset_dir: str = flag("data", "directory of dataset_info.json")
     validation_split_percentage: float | None = flag(
         None, "hold out this share of the rows, in percent (default 1 with --do_eval and no validation files)"
@@ -134,9 +138,23 @@ class DataArguments:
     encoding: str | None = flag(None, "encoding of the files if not UTF-8, such as gb18030")
     columns: str | None = flag(None, "names of a CSV's columns, joined by commas, if it has no header line")
     role_map: str | None = flag(None, "roles of a sharegpt file, as patient=user,doctor=assistant")
+    txt_documents: str = flag(
+        "line", "where a .txt file's documents end: at each line, or at blank lines", (), ("line", "blank_line")
+    )
+    mix_strategy: str = flag(
+        "concat", "accepted as concat: datasets are joined; give shares, as --dataset a:0.3,b", (), None, ("concat",)
+    )
     max_bad_rate: float = flag(0.01, "stop if more than this share of the rows is unusable (0 is --strict)")
     strict: bool = flag(False, "stop at the first unusable row's file: --max_bad_rate 0")
-    overwrite_cache: bool = flag(False, "accepted: rows are read anew in every run, there is no cache to overwrite")
+    prepared_dir: str | None = flag(
+        None,
+        "tokenized and packed data is kept here, and used again by runs that would make the same",
+        ("tokenized_path", "dataset_prepared_path"),
+    )
+    data_report: bool = flag(True, "write data_report.html and a histogram of lengths beside the model")
+    overwrite_cache: bool = flag(
+        False, "accepted: rows are read anew in every run, and --prepared_dir knows when its data is not the same"
+    )
     ignore_pad_token_for_loss: bool = flag(True, "accepted as True: padding is never trained on", (), None, (True,))
     train_on_inputs: bool = flag(
         False, "accepted as False: only answers are trained on", ("train_on_prompt",), None, (False,)
@@ -235,18 +253,3 @@ class InferenceArguments:
     only_cpu: bool = flag(False, "run on the CPU although there is a GPU", ("use_cpu", "no_cuda"))
     stream: bool = flag(True, "show the answer while it is written", ("streaming",))
     single_tune: bool = flag(False, "forget the conversation after every answer")
-
-
-@dataclass
-class ValidateArguments:
-    """Which files are checked, and how they are read."""
-
-    paths: list | None = flag(None, "files and directories, joined by commas; or as words in front of the first flag")
-    kind: str = flag(
-        "auto", "what the rows are; auto decides by each file's first row", (), ("auto", "sft", "preference")
-    )
-    encoding: str | None = flag(None, "encoding of the files if not UTF-8, such as gb18030")
-    columns: str | None = flag(None, "names of a CSV's columns, joined by commas, if it has no header line")
-    role_map: str | None = flag(None, "roles of a sharegpt file, as patient=user,doctor=assistant")
-    max_bad_rate: float = flag(0.0, "up to this share of a file's rows may be unusable before the exit status says so")
-    json: bool = flag(False, "print one JSON object a file instead of lines for people")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bedside.data.build import IGNORED
+from bedside.data.samples import IGNORED
 
 if TYPE_CHECKING:
     import torch

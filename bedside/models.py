@@ -223,6 +223,16 @@ def load_base(
     return model
 
 
+def check_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Raise ConfigError if the tokenizer has ids that the model has no row for; their look-up would crash."""
+    rows, last = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values())
+    if last >= rows:
+        raise ConfigError(
+            f"the tokenizer reaches id {last}, the model has {rows} rows; give the model rows for the new tokens with "
+            "build_domain_tokenizer.py --model_name_or_path, and train what that writes"
+        )
+
+
 def file_dtype(directory: str) -> str:
     """The precision a model's weights are stored in, such as `bfloat16`, whatever this machine can compute in."""
     from transformers import AutoConfig

@@ -6,14 +6,13 @@ What a row already answers is not shown to the model: it is kept as the referenc
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from bedside import logs
-from bedside.data import files, records
+from bedside.data import compressed, files, records
 from bedside.data.conversation import Conversation, RowError
-from bedside.data.files import Fault, Origin, Row
 from bedside.data.ledger import SHOWN
+from bedside.data.rows import Fault, Origin, Row
 from bedside.errors import DataError
 
 _STUB = "-"  # stands for an answer that is not there yet, so that the training readers can check the rest
@@ -129,23 +128,13 @@ def _turn(key: str, like: dict) -> dict:
 
 def _holds_json(path: str) -> bool:
     """True for the suffixes of data files, and for other files that begin as JSON does."""
-    if Path(path).suffix.lower() in files.SUFFIXES:
+    if files.suffix(path) in files.SUFFIXES:
         return True
-    with open(path, "rb") as stream:
+    with compressed.open_binary(path) as stream:
         return stream.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[")
 
 
 def _lines(path: str, encoding: str | None) -> Iterator[Row | Fault]:
     """Plain text: one prompt a line, blank lines apart."""
-    # The reader of rows knows every way in which a file is no text; that these lines are no JSON does not matter here.
-    faults = {row.origin.line: row for row in files.read(path, encoding) if isinstance(row, Fault)}
-    with open(path, "rb") as stream:
-        for number, raw in enumerate(stream, 1):
-            fault = faults.get(number)
-            if fault and fault.code in ("E_ENCODING", "W_LONG", "I_BOM"):
-                yield fault
-                if fault.code != "I_BOM":
-                    continue
-            text = raw.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode(encoding or "utf-8").strip()
-            if text:
-                yield Row(Origin(path, number), text)
+    for item in files.read_text(path, encoding):
+        yield item if isinstance(item, Fault) else Row(item.origin, item.value["text"].strip())

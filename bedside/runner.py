@@ -23,7 +23,8 @@ _OURS = (
     "checkpoint-*", "broken-checkpoint-*", "lineage.json*", "adapter_*", "model*.safetensors*", "config.json",
     "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "vocab.json", "merges.txt", "README.md", "ledger.json", "rejected.jsonl", "metrics.json", "trainer_state.json",
-    "training_args.bin", "runs", "plots", "eval_before.json", "eval_after.json",
+    "training_args.bin", "runs", "plots", "eval_before.json", "eval_after.json", "data_report.html",
+    "data_lengths.png", "rejected_of_stopped_run.jsonl",
 )  # fmt: skip
 
 

@@ -194,10 +194,11 @@ def chat_files(data: DataArguments, wants_eval: bool, seed: int) -> dict:
         holdout = data.validation_split_percentage / 100
     elif wants_eval:
         holdout = 0.01
+    reading = build.Reading.of_flags(data.encoding, data.columns, data.role_map, data.txt_documents)
     return {
-        "train": build.sources(paths, data.dataset, data.dataset_dir),
-        "validation": build.sources(validation, data.eval_dataset, data.dataset_dir),
-        "reading": build.Reading.of_flags(data.encoding, data.columns, data.role_map),
+        "train": build.sources(paths, data.dataset, data.dataset_dir, reading, seed),
+        "validation": build.sources(validation, data.eval_dataset, data.dataset_dir, reading, seed),
+        "reading": reading,
         "max_bad_rate": data.max_bad_rate,
         "holdout": holdout,
         "max_train": data.max_train_samples,

@@ -11,6 +11,9 @@ _TITLES = {
     "run": "Run: what it does and leaves behind",
     "merge": "Merge",
     "inference": "Inference",
+    "vocabulary": "Vocabulary: which words, for which tokenizer and model",
+    "clean": "Cleaning: which rows, of what, and where they go",
+    "download": "Download: what, from where, to where",
     "trainer": "Trainer: the flags people use most, under transformers' names",
 }
 # Trainer flags that --help explains; it lists the others by name. docs/flags.md has them all.

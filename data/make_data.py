@@ -5,13 +5,14 @@ import json
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that the script runs from a plain checkout
 
+from bedside.clean import contamination, fields
 from bedside.errors import run_command
 from bedside.synth import dialogues, documents, facts, preferences, questions
 from bedside.synth.fields import PHRASES
@@ -28,7 +29,7 @@ EVAL_PER_CONDITION = 4
 def render(rows: list[dict], seed: int) -> dict[str, str]:
     """Every file by its path below data/, README aside."""
     seen, held_out = facts.split(rows, seed)
-    return {
+    training = {
         "pretrain/documents_zh.txt": _lines(documents.documents(rows, DOCUMENTS, f"{seed}-zh", "zh")),
         "pretrain/documents_en.txt": _lines(documents.documents(rows, DOCUMENTS, f"{seed}-en", "en")),
         "pretrain/documents.jsonl": _jsonl({"text": text} for text in documents.documents(rows, DOCUMENT_ROWS, seed)),
@@ -39,9 +40,22 @@ def render(rows: list[dict], seed: int) -> dict[str, str]:
         "reward/preferences.jsonl": _jsonl(_preferences(seen, PREFERENCES, f"preferences-{seed}")),
         "reward/preferences_conversations.jsonl": _jsonl(_preference_conversations(seen, seed)),
         "grpo/verifiable.jsonl": _jsonl(_verifiable(seen, VERIFIABLE, seed)),
+    }
+    trained = [texts for text in training.values() for texts in _texts(text)]
+    by_id = {row["id"]: row for row in rows}
+
+    def question(item: dict, rng: random.Random) -> dict:
+        turn = dialogues.consultation(by_id[item["id"]], item["lang"], rng, held_out=False)
+        return item | {"messages": _exchange(turn)}
+
+    def choice(item: dict, rng: random.Random) -> dict:
+        return item | questions.multiple_choice(by_id[item["id"]], item["lang"], rng, rows, item["answer_idx"])
+
+    unseen = list(_evaluation(held_out, EVAL_PER_CONDITION, seed, held_out=False))
+    return training | {
         "eval/heldout_phrasings.jsonl": _jsonl(_evaluation(seen, 1, seed, held_out=True)),
-        "eval/heldout_conditions.jsonl": _jsonl(_evaluation(held_out, EVAL_PER_CONDITION, seed, held_out=False)),
-        "eval/mcq.jsonl": _jsonl(_choices(rows, held_out, seed)),
+        "eval/heldout_conditions.jsonl": _jsonl(_untrained(unseen, trained, question, seed)),
+        "eval/mcq.jsonl": _jsonl(_untrained(list(_choices(rows, held_out, seed)), trained, choice, seed)),
         "eval/documents.txt": _lines(documents.heldout_documents(rows, EVAL_DOCUMENTS, seed)),
         "vocab/medical_vocab.txt": _lines(_vocabulary(rows)),
     }
@@ -53,6 +67,26 @@ def _lines(texts) -> str:
 
 def _jsonl(rows) -> str:
     return _lines(json.dumps(row, ensure_ascii=False) for row in rows)
+
+
+def _texts(content: str) -> Iterator[tuple[str, list[fields.Text]]]:
+    """The texts of every line of a file of training rows or documents."""
+    for line in content.splitlines():
+        yield "", fields.texts_of(json.loads(line) if line.startswith("{") else {"text": line})
+
+
+def _untrained(
+    items: list[dict], trained: list, again: Callable[[dict, random.Random], dict], seed: int
+) -> list[dict]:
+    """Evaluation rows; one that stands in a training row is drawn `again` until it does not."""
+    for attempt in range(20):
+        numbered = [contamination.item_of(str(number), fields.texts_of(item)) for number, item in enumerate(items)]
+        hits = {int(hit.item) for hit in contamination.find(trained, numbered)}
+        if not hits:
+            return items
+        for number in hits:
+            items[number] = again(items[number], random.Random(f"again-{attempt}-{number}-{seed}"))
+    raise ValueError(f"{len(hits)} evaluation rows stand in training rows however they are drawn")
 
 
 def _tour(rows: list[dict], n: int, rng: random.Random) -> Iterator[tuple[dict, str]]:

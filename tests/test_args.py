@@ -15,9 +15,12 @@ from bedside.flagtable import table
 TABLES = {script: table(*arguments) for script, arguments in flagsdoc.SCRIPTS.items()}
 # Names of one thing in different scripts: where a spelling is shared, these are the fields it may belong to.
 SAME = (
-    {"model_name_or_path", "base_model", "base_model_name_or_path"},
+    {"model_name_or_path", "base_model", "base_model_name_or_path", "model"},
     {"peft_path", "lora_model", "peft_model_path"},
-    {"tokenizer_name_or_path", "tokenizer_path"},
+    {"tokenizer_name_or_path", "tokenizer_path", "base_tokenizer_path"},
+    {"model_revision", "revision"},
+    {"in_file", "input_file", "paths", "data_file"},
+    {"num_proc", "dataset_num_proc"},
     {"per_device_eval_batch_size", "batch_size"},
     {"use_cpu", "only_cpu"},
 )

@@ -134,7 +134,7 @@ def test_bad_rows_are_named_and_keep_their_place(tmp_path, monkeypatch):
         ("q.jsonl", b"", "E_EMPTY_FILE no data lines"),
         ("q.txt", b"\n \n", "E_EMPTY_FILE no data lines"),
         ("q.jsonl", b"Fever?\nCough?\n", "E_JSON no row of 2 can be asked; one prompt a line belongs in a .txt file"),
-        ("q.txt", "头晕怎么办，要不要去医院看看？\n".encode("gb18030") * 3, "add --encoding gb18030"),
+        ("q.txt", "头晕怎么办，要不要去医院看看？\n".encode("gb18030") * 3 + b"\xff\n", "E_ENCODING"),
         ("q.txt", b"\x1f\x8b\x08", "the file is gzip"),
         ("q.jsonl", b'{"text": "a"}\n', "E_SCHEMA no row of 1 can be asked"),
     ],

@@ -18,13 +18,14 @@ SCRIPTS = sorted(REPO.glob("*.py"))
 # A module may import from lines above its own, and from its own line.
 ORDER = (
     ("errors", "logs", "documents"),
-    ("data", "templates", "thoughts", "synth"),
-    ("spellings", "trainer_flags", "args", "flagtable", "usage", "cli", "trainer_checks", "settle", "inference_flags",
-     "flagsdoc"),
+    ("data", "clean", "templates", "thoughts", "synth", "hub"),
+    ("spellings", "trainer_flags", "args", "data_args", "flagtable", "usage", "cli", "trainer_checks", "settle",
+     "inference_flags", "flagsdoc"),
     ("fingerprints", "lineage", "own_template", "models", "adapters", "probe", "policy", "checkpoints"),
     ("manifest", "collate", "accounting", "plots", "questions", "generate", "engine", "chat", "batch", "evaluate",
-     "parity", "parity_chats", "merge_source", "merge", "merge_check", "starter", "template_check", "template_view"),
-    ("runner",),
+     "parity", "parity_chats", "merge_source", "merge", "merge_check", "starter", "template_check", "template_view",
+     "vocabulary"),
+    ("datareport", "runner"),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 HEAVY = {"torch", "transformers", "peft", "trl", "datasets", "bitsandbytes", "accelerate", "matplotlib"}

@@ -1,33 +1,28 @@
-"""The composition: files -> rows -> checked conversations -> samples -> a dataset of ids and labels, all accounted."""
+"""The composition: files -> rows -> checked records, all accounted. `collect` goes on to ids."""
 
-import random
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from bedside.data import admit, encodings, files, fit, records, registry, tokens
-from bedside.data.conversation import Conversation, RowError
+from bedside.data import admit, encodings, files, mixture, records, registry
+from bedside.data.conversation import Conversation
 from bedside.data.ledger import Ledger
-from bedside.data.pack import best_fit
-from bedside.data.rows import Fault, Origin, Row
+from bedside.data.rows import NOT_DRAWN, Fault, Origin, Row
+from bedside.data.rowwork import Told, look
 from bedside.errors import ConfigError, DataError
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-IGNORED = -100  # the label of a token that is not trained on (torch's default ignore_index)
 _SCHEMA_CODES = ("E_SCHEMA",)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file and how its rows become ours."""
+    """One file, how its rows become ours, and how often each is used (None: once; see `mixture`)."""
 
     path: Path
     entry: registry.Entry | None = None
+    used: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +32,7 @@ class Reading:
     encoding: str | None = None
     columns: list[str] | None = None
     roles: dict[str, str] | None = None
+    documents: str = "line"
 
     def __post_init__(self) -> None:
         """ConfigError for an encoding or a role that nobody knows."""
@@ -47,27 +43,61 @@ class Reading:
                 raise ConfigError(f"--role_map {name}={role}: {role} is not a role (known: {known})")
 
     @classmethod
-    def of_flags(cls, encoding: str | None, columns: str | None, role_map: str | None) -> "Reading":
+    def of_flags(
+        cls, encoding: str | None, columns: str | None, role_map: str | None, documents: str = "line"
+    ) -> "Reading":
         """From the texts of the flags: `columns` as `a,b`, `role_map` as `patient=user,doctor=assistant`."""
         pairs = [pair.partition("=") for pair in (role_map or "").split(",") if pair.strip()]
         if not all(equals for _, equals, _ in pairs):
             raise ConfigError(f"--role_map {role_map}: expected name=role pairs, as patient=user,doctor=assistant")
         roles = {name.strip(): role.strip() for name, _, role in pairs}
-        return cls(encoding, [name.strip() for name in columns.split(",")] if columns else None, roles or None)
+        names = [name.strip() for name in columns.split(",")] if columns else None
+        return cls(encoding, names, roles or None, documents)
 
 
-def sources(paths: list[str], dataset: str | None = None, dataset_dir: str = "data") -> list[Source]:
-    """Files under `paths` and the registered datasets named in `dataset`."""
-    found = [Source(path) for path in files.find(paths)] if paths else []
-    for entry in registry.load(dataset, dataset_dir) if dataset else []:
-        found += [Source(path, entry) for path in files.find(str(entry.file))]
+def sources(
+    paths: list[str],
+    dataset: str | None = None,
+    dataset_dir: str = "data",
+    reading: Reading | None = None,
+    seed: int = 42,
+    ranking: bool = False,
+    texts: bool = False,
+) -> list[Source]:
+    """Files under `paths` and the datasets named in `dataset`, registered or on the hub.
+
+    Of a dataset that is not used whole the rows are counted first, and drawn by `seed`. `ranking` allows preference
+    datasets, `texts` takes .txt files of directories too.
+    """
+    found = [Source(path) for path in files.find(paths, texts)] if paths else []
+    for entry in registry.load(dataset, dataset_dir, ranking) if dataset else []:
+        mine = [Source(path, entry) for path in entry.paths(texts)]
+        found += mine if entry.all_rows() else _drawn(mine, entry, reading or Reading(), seed)
     return found
 
 
+def _drawn(mine: list[Source], entry: registry.Entry, reading: Reading, seed: int) -> list[Source]:
+    counts = [mixture.count(rows_of(source, reading)) for source in mine]
+    used = mixture.times(sum(counts), entry.share, entry.num_samples, f"{seed}:{entry.name}")
+    ends = list(itertools.accumulate(counts, initial=0))
+    return [replace(source, used=used[begin:end]) for source, begin, end in zip(mine, ends, ends[1:], strict=False)]
+
+
+def rows_of(source: Source, reading: Reading) -> Iterator[Row | Fault]:
+    """The rows of a source, as often used as it says, and its faults."""
+    items = files.read(source.path, reading.encoding, reading.columns, reading.documents)
+    return items if source.used is None else mixture.drawn(items, source.used)
+
+
 def read_records(
-    wanted: list[Source], convert: Callable[[Any], Any], ledger: Ledger, reading: Reading, cap: int | None = None
+    wanted: list[Source],
+    convert: Callable[[Any], Any],
+    ledger: Ledger,
+    reading: Reading,
+    cap: int | None = None,
+    most: int | None = None,
 ) -> Iterator[tuple[Origin, Any]]:
-    """Every row that `convert` accepts, with its origin; the others go to the ledger.
+    """Every row that `convert` accepts, with its origin; the others go to the ledger. Reads `most` rows of a file.
 
     Raises DataError where a whole file is unusable (its first row belongs to another kind of data).
     """
@@ -75,7 +105,7 @@ def read_records(
     for source in wanted:
         formats: set[str] = set()
         first = True
-        for item in files.read(source.path, reading.encoding, reading.columns):
+        for item in itertools.islice(rows_of(source, reading), most):
             if isinstance(item, Fault) and item.code.startswith("I_"):
                 ledger.remark(*item)
                 continue
@@ -85,54 +115,42 @@ def read_records(
                 continue
             if isinstance(item, Fault):
                 ledger.drop(*item)
-                first = False
+                first &= item.code == NOT_DRAWN
                 continue
-            try:
-                record = convert(source.entry.adapt(item.value) if source.entry else item.value)
-            except RowError as error:
-                if first and error.code in _SCHEMA_CODES:
-                    raise DataError(error.code, str(item.origin), error.detail + _csv_hint(source.path)) from None
-                ledger.drop(item.origin, error.code, error.detail)
+            looked = look(item.value, source.entry, convert)
+            if looked.error:
+                refuse(source, item.origin, looked.error, first, ledger)
                 first = False
                 continue
             first = False
-            _remarks(source, item, formats, ledger)
+            remark(item.origin, looked.format, looked.remarks, formats, ledger)
             kept += 1
-            yield item.origin, record
+            yield item.origin, looked.record
 
 
-def _csv_hint(path: Path) -> str:
-    return "; a file without a header line needs --columns" if path.suffix.lower() in (".csv", ".tsv") else ""
+def refuse(source: Source, origin: Origin, error: Told, first: bool, ledger: Ledger) -> None:
+    """Drop a row; DataError if it is the file's `first` and of no kind that is read here."""
+    if first and error[0] in _SCHEMA_CODES:
+        csv = source.path.suffix.lower() in (".csv", ".tsv")
+        hint = "; a file without a header line needs --columns" if csv else ""
+        raise DataError(error[0], str(origin), error[1] + hint)
+    ledger.drop(origin, *error)
 
 
-def _remarks(source: Source, row: Row, formats: set[str], ledger: Ledger) -> None:
-    if source.entry is None:
-        name = records.detect(row.value)
-        if formats and name not in formats:
-            ledger.remark(row.origin, "W_MIXED", f"the format changes to {name}")
-        formats.add(name)
-    elif forgotten := source.entry.forgotten_thought(row.value):
-        ledger.remark(
-            row.origin,
-            "W_THOUGHT_UNUSED",
-            f"'{forgotten}' holds a thought that columns do not map, so no thought is trained; "
-            f'add "thought": "{forgotten}" to columns of {source.entry.name} in dataset_info.json',
-        )
-    if _lost_text(row.value):
-        ledger.remark(row.origin, "W_MOJIBAKE", "text was lost in an earlier decoding (U+FFFD or 锟斤拷)")
-
-
-def _lost_text(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\ufffd" in value or "锟斤拷" in value
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(map(_lost_text, children))
+def remark(origin: Origin, format: str | None, remarks: list[Told], formats: set[str], ledger: Ledger) -> None:
+    """Tell what is worth knowing of a row; `formats` are those of its file so far."""
+    if format is not None:
+        if formats and format not in formats:
+            ledger.remark(origin, "W_MIXED", f"the format changes to {format}")
+        formats.add(format)
+    for told in remarks:
+        ledger.remark(origin, *told)
 
 
 def _remarked(origin: Origin, cleaned: tuple[Any, admit.Remarks], ledger: Ledger) -> Any:
     record, remarks = cleaned
-    for remark in remarks:
-        ledger.remark(origin, *remark)
+    for told in remarks:
+        ledger.remark(origin, *told)
     return record
 
 
@@ -167,114 +185,3 @@ def _place(other: Origin, origin: Origin) -> str:
     if other.file != origin.file:
         return str(other)
     return f"line {other.line}" if other.item is None else f"item {other.item}"
-
-
-@dataclass
-class Samples:
-    """Training sequences as flat arrays: sample i is `ids[offsets[i]:offsets[i + 1]]`; `trained` marks its labels."""
-
-    ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
-    trained: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    offsets: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def lengths(self) -> np.ndarray:
-        """Tokens of each sample, `(N,)`."""
-        return np.diff(self.offsets)
-
-    def take(self, order: list[int] | np.ndarray) -> "Samples":
-        """The samples at these indices, in this order."""
-        if not len(order):
-            return Samples()
-        pieces = [slice(self.offsets[i], self.offsets[i + 1]) for i in order]
-        lengths = self.lengths()[np.asarray(order)]
-        return Samples(
-            np.concatenate([self.ids[p] for p in pieces]),
-            np.concatenate([self.trained[p] for p in pieces]),
-            np.concatenate([[0], np.cumsum(lengths)]),
-        )
-
-
-def to_samples(encoded: list[tokens.Sample]) -> Samples:
-    """Lists of ids as flat arrays."""
-    if not encoded:
-        return Samples()
-    offsets = np.concatenate([[0], np.cumsum([len(sample.ids) for sample in encoded])])
-    ids = np.concatenate([np.asarray(sample.ids, np.int32) for sample in encoded])
-    trained = np.zeros(len(ids), bool)
-    for begin, sample in zip(offsets.tolist(), encoded, strict=False):
-        for start, end in sample.spans:
-            trained[begin + start : begin + end] = True
-    return Samples(ids, trained, offsets)
-
-
-def make_samples(
-    conversations: list[tuple[Origin, Conversation]],
-    tokenizer: Any,
-    encoding: tokens.Encoding,
-    ledger: Ledger,
-    num_proc: int = 1,
-    purpose: str = "train on",
-) -> Samples:
-    """Tokenize conversations and settle their accounts: kept, over-long, or dropped by the template.
-
-    `tokenizer` is a `tokenizers.Tokenizer`. Raises ConfigError when the template does not fit the rows or the
-    tokenizer, and DataError when nothing is left.
-    """
-    only = [conversation for _, conversation in conversations]
-    fit.check_template(only[:16], tokenizer, encoding)
-    kept: list[tokens.Sample] = []
-    results = tokens.encode(only, tokenizer, encoding, num_proc)
-    for (origin, _), result in zip(conversations, results, strict=True):
-        if result.error:
-            ledger.drop(origin, *result.error)
-        elif not result.samples:
-            ledger.overlong(origin, result.overlong, encoding.max_length)
-        else:
-            ledger.keep(origin)
-            kept += result.samples
-            if result.remark:
-                ledger.remark(origin, *result.remark)
-        ledger.samples["made"] += len(result.samples)
-        ledger.samples["overlong"] += bool(result.overlong) and bool(result.samples)
-        ledger.samples["turns_dropped"] += result.turns_dropped
-    if not kept:
-        raise DataError("E_NOTHING_LEFT", ", ".join(ledger.files), f"no row is left to {purpose} ({ledger.summary()})")
-    return to_samples(kept)
-
-
-def split(
-    conversations: list[tuple[Origin, Conversation]], share: float, seed: int
-) -> tuple[list[tuple[Origin, Conversation]], list[tuple[Origin, Conversation]]]:
-    """Hold out `share` (0..1, at least one row) of the conversations, chosen by `seed`."""
-    count = min(len(conversations) - 1, max(1, round(share * len(conversations))))
-    held_out = set(random.Random(seed).sample(range(len(conversations)), max(0, count)))
-    train = [item for index, item in enumerate(conversations) if index not in held_out]
-    return train, [item for index, item in enumerate(conversations) if index in held_out]
-
-
-def to_dataset(samples: Samples, packed_length: int | None = None, seed: int = 42) -> "Dataset":
-    """Columns `input_ids`, `labels` (-100 where not trained) and, packed, `seq_lengths` of the samples in each row."""
-    import pyarrow
-    from datasets import Dataset
-
-    groups = [[i] for i in range(len(samples))]
-    if packed_length:
-        groups = best_fit(samples.lengths().tolist(), packed_length)
-        # Best fit leaves rows sorted by length; the order of rows should tell the optimizer nothing.
-        random.Random(seed).shuffle(groups)
-        samples = samples.take([i for group in groups for i in group])
-    lengths, counts = samples.lengths(), [len(group) for group in groups]
-    sample_ends = np.concatenate([[0], np.cumsum(counts)])
-    offsets = pyarrow.array(samples.offsets[sample_ends].astype(np.int32))
-    labels = np.where(samples.trained, samples.ids, IGNORED).astype(np.int32)
-    columns = {
-        "input_ids": pyarrow.ListArray.from_arrays(offsets, pyarrow.array(samples.ids)),
-        "labels": pyarrow.ListArray.from_arrays(offsets, pyarrow.array(labels)),
-    }
-    if packed_length:
-        ends = pyarrow.array(sample_ends.astype(np.int32))
-        columns["seq_lengths"] = pyarrow.ListArray.from_arrays(ends, pyarrow.array(lengths.astype(np.int32)))
-    return Dataset(pyarrow.table(columns))

@@ -3,21 +3,24 @@
 import codecs
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from bedside.data import compressed
+from bedside.data.rows import Fault, Origin
 from bedside.errors import ConfigError, DataError
 
 SAMPLE = 1 << 20  # bytes looked at to tell an encoding
 _ASCII = "".join(map(chr, range(0x20, 0x7F))) + "\n"
 _MAGIC = (
-    (b"\x1f\x8b", "is gzip; run `gunzip` on it first"),
-    (b"\x28\xb5\x2f\xfd", "is zstd; run `zstd -d` on it first"),
+    (b"\x1f\x8b", "is gzip; call it .gz, as in rows.jsonl.gz"),
+    (b"\x28\xb5\x2f\xfd", "is zstd; call it .zst, as in rows.jsonl.zst"),
     (b"BZh", "is bzip2; run `bunzip2` on it first"),
     (b"\xfd7zXZ", "is xz; run `unxz` on it first"),
     (b"PK\x03\x04", "is a zip archive or a spreadsheet; unpack it, or save it as CSV"),
-    (b"PAR1", "is parquet; write it as JSONL first (pandas: to_json(orient='records', lines=True))"),
-    (b"ARROW1", "is arrow; write it as JSONL first"),
+    (b"PAR1", "is parquet; call it .parquet"),
+    (b"ARROW1", "is arrow; call it .arrow"),
     (b"%PDF", "is PDF; extract its text first"),
 )
 
@@ -40,12 +43,20 @@ def binary(path: Path, encoding: str | None) -> tuple[BinaryIO, str | None]:
     Encodings in which ASCII is not ASCII (UTF-16) are decoded at once; DataError if that fails.
     """
     if encoding is None or _ASCII.encode(encoding) == _ASCII.encode():
-        return path.open("rb"), encoding
+        return compressed.open_binary(path), encoding
     try:
-        return io.BytesIO(path.read_bytes().decode(encoding).encode()), None
+        with compressed.open_binary(path) as stream:
+            return io.BytesIO(stream.read().decode(encoding).encode()), None
     except UnicodeError as error:
         where = f"byte {error.start} " if isinstance(error, UnicodeDecodeError) else ""
         raise DataError("E_ENCODING", str(path), f"{where}is not {encoding}") from None
+
+
+def has_mark(path: Path, encoding: str | None) -> bool:
+    """True if the file begins with UTF-8's byte order mark."""
+    stream, name = binary(path, encoding)
+    with stream:
+        return name is None and stream.read(3) == codecs.BOM_UTF8
 
 
 def refuse_other_things(path: Path, head: bytes, whole: bool) -> None:
@@ -93,3 +104,70 @@ def mostly_utf8(sample: bytes) -> bool:
         except UnicodeDecodeError:
             continue
     return 2 * good >= len(lines)
+
+
+def _first_error(stream: BinaryIO, encoding: str) -> tuple[int, int] | None:
+    """Byte (from 0) and line (from 1) of the first thing in the stream that is not `encoding`; None if all is."""
+    decoder, before, line = codecs.getincrementaldecoder(encoding)(), 0, 1
+    while True:
+        try:
+            chunk = stream.read(SAMPLE)
+        except compressed.Broken:  # told when its rows are read, with the row
+            return None
+        held = len(decoder.getstate()[0])  # bytes of a character that the last chunk ended in
+        try:
+            decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            return before - held + error.start, line + chunk.count(b"\n", 0, max(0, error.start - held))
+        if not chunk:
+            return None
+        before, line = before + len(chunk), line + chunk.count(b"\n")
+
+
+def _reads_as_chinese(path: Path, line: int) -> bool:
+    """True if the file's text from this line on is Chinese in GB18030, rather than UTF-8 with slips."""
+    with compressed.open_binary(path) as stream:
+        for _ in range(line - 1):
+            stream.readline()
+        sample = stream.read(SAMPLE)
+    return not mostly_utf8(sample) and is_gb18030(sample)
+
+
+def settle(path: Path, encoding: str | None) -> tuple[str | None, Fault | None, tuple[int, int] | None]:
+    """How a file of text is decoded, a remark if that is not plain UTF-8, and where (byte, line) it cannot be.
+
+    The whole file is looked at, strictly. The encoding is the named one, or UTF-8, or GB18030 for a file that is
+    Chinese in it to its end; None if it is neither. The text begins after a byte order mark.
+    """
+    stream, name = binary(path, encoding)
+    with stream:
+        error = _first_error(stream, name or "utf-8")
+    note = None
+    if name is None and has_mark(path, encoding):
+        note = Fault(Origin(str(path), 1), "I_BOM", "byte order mark removed")
+    if error is None:
+        return name or "utf-8-sig", note, None
+    if encoding is not None or not _reads_as_chinese(path, error[1]):
+        return None, note, error
+    with compressed.open_binary(path) as stream:
+        later = _first_error(stream, "gb18030")
+    note = Fault(Origin(str(path), 1), "I_GB18030", f"not UTF-8 (byte {error[0]}); read as GB18030")
+    return (None if later else "gb18030"), note, later
+
+
+def split(stream: BinaryIO, encoding: str, longest: int) -> Iterator[tuple[int, bytes, int | None]]:
+    """Every line as number, bytes and None; of one with far more than `longest` characters, their number instead.
+
+    A line of any size is read in pieces, so that memory stays small.
+    """
+    number, limit = 0, 4 * longest + 2  # bytes: no encoding takes more than four for a character
+    while raw := stream.readline(limit):
+        number += 1
+        if len(raw) < limit or raw.endswith(b"\n"):
+            yield number, raw, None
+            continue
+        decoder, characters = codecs.getincrementaldecoder(encoding)("replace"), 0
+        while raw:
+            characters += len(decoder.decode(raw).rstrip("\r\n"))
+            raw = b"" if raw.endswith(b"\n") else stream.readline(limit)
+        yield number, b"", characters

@@ -1,41 +1,73 @@
 """Files and directories to rows with their origin. Knows syntax, no schema.
 
 `read(path)` yields a `Row` or a `Fault` for every row of a file, and raises DataError where the whole file is
-unusable, before anything expensive has started. Lines end in "\\n" only: U+2028 inside a text is text.
+unusable. Rows are read as they are asked for, so that memory does not grow with the file. Lines end in "\\n" only:
+U+2028 inside a text is text.
 """
 
 import codecs
-import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from bedside.data import encodings, strict_json, tables
+from bedside.data import arrays, columnar, compressed, encodings, lines, strict_json, tables, texts
 from bedside.data.rows import Fault, Origin, Row
 from bedside.errors import ConfigError, DataError
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
-LONGEST_LINE = 1_000_000  # characters: a dialogue never is that long, a broken export often is
+TABLES = (".csv", ".tsv")
+TEXTS = (".txt",)
+SUFFIXES = (".jsonl", ".json", *TABLES, *columnar.SUFFIXES)  # of files of rows; TEXTS hold documents
+_PACKABLE = (".jsonl", ".json", *TABLES, *TEXTS)
+_ACCOUNTS = ".ledger"  # of folders in which a command lists what became of rows
+_NOT_ROWS = ("dataset_info.json", "state.json", "dataset_dict.json")
 
 
-def find(paths: str | list[str]) -> list[Path]:
-    """Data files under files and directories, each once; ConfigError says what is missing and what was found."""
+def suffix(path: Path | str) -> str:
+    """The suffix that tells how a file is read: `.jsonl` of `rows.jsonl.gz`."""
+    return compressed.suffix(path)
+
+
+def find(paths: str | list[str], texts: bool = False, split: str | None = None) -> list[Path]:
+    """Data files under files and directories, each once; ConfigError says what is missing and what was found.
+
+    A folder written by `save_to_disk` gives its shards, of a dictionary of splits those of `split` (default: train).
+    In other directories `.txt` files count only with `texts`: beside rows they are mostly notes.
+    """
     found: dict[Path, Path] = {}
     for name in [paths] if isinstance(paths, str) else paths:
         path = Path(name)
-        for file in [path] if path.is_file() else _inside(path):
+        for file in [path] if path.is_file() else _inside(path, texts, split):
             found.setdefault(file.resolve(), file)
     return list(found.values())
 
 
-def _inside(path: Path) -> list[Path]:
+def _inside(path: Path, texts: bool, split: str | None) -> list[Path]:
     if not path.is_dir():
         raise ConfigError(f"{path}: no such file or directory; {_nearby(path)}")
-    visible = [p for p in path.rglob("*") if not any(part.startswith(".") for part in p.relative_to(path).parts)]
-    inside = sorted(p for p in visible if p.is_file())
-    data = [p for p in inside if p.suffix.lower() in SUFFIXES and p.name != "dataset_info.json"]
+    seen: list[Path] = []
+    data = _data_files(path, texts, split, seen)
     if not data:
-        seen = ", ".join(p.name for p in inside[:5]) or "nothing"
-        raise ConfigError(f"{path}: no data file here; expected {', '.join(SUFFIXES)}, found {seen}")
+        names = ", ".join(p.name for p in sorted(seen)[:5]) or "nothing"
+        wanted = SUFFIXES + (TEXTS if texts else ())
+        raise ConfigError(f"{path}: no data file here; expected {', '.join(wanted)}, found {names}")
+    return data
+
+
+def _data_files(directory: Path, texts: bool, split: str | None, seen: list[Path]) -> list[Path]:
+    """The data files below a directory in order of their paths; every file is added to `seen`."""
+    if columnar.is_saved(directory):
+        return columnar.shards(directory, split)
+    data: list[Path] = []
+    for path in sorted(directory.iterdir()):
+        if path.name.startswith(".") or path.suffix == _ACCOUNTS:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            data += _data_files(path, texts, split, seen)
+        elif path.is_file():
+            seen.append(path)
+            known = suffix(path) in (_PACKABLE if compressed.is_packed(path) else SUFFIXES + TEXTS)
+            if known and path.name not in _NOT_ROWS and (texts or suffix(path) not in TEXTS):
+                data.append(path)
     return data
 
 
@@ -47,21 +79,67 @@ def _nearby(path: Path) -> str:
     return f"{parent}/ holds {', '.join(names[:8]) or 'nothing'}{' ...' if len(names) > 8 else ''}"
 
 
-def read(path: Path | str, encoding: str | None = None, columns: list[str] | None = None) -> Iterator[Row | Fault]:
-    """Every row of one file. `encoding` overrides UTF-8; `columns` names the cells of a CSV without a header."""
-    path, encoding = Path(path), encodings.checked(encoding)
+def read(
+    path: Path | str, encoding: str | None = None, columns: list[str] | None = None, documents: str = "line"
+) -> Iterator[Row | Fault]:
+    """Every row of one file. `encoding` overrides UTF-8; `columns` names the cells of a CSV without a header;
+    `documents` says how a .txt file is divided: `line` or `blank_line`."""
+    path = Path(path)
+    if path.is_dir():
+        for file in find(str(path), texts=True):
+            yield from read(file, encoding, columns, documents)
+    else:
+        yield from _told(path, _read(path, suffix(path), encodings.checked(encoding), columns, documents))
+
+
+def read_text(path: Path | str, encoding: str | None = None, documents: str = "line") -> Iterator[Row | Fault]:
+    """Every document of one file of plain text, whatever it is called."""
+    yield from _told(Path(path), _read(Path(path), TEXTS[0], encodings.checked(encoding), None, documents))
+
+
+def _told(path: Path, items: Iterator[Row | Fault]) -> Iterator[Row | Fault]:
+    """The items; DataError that names the row reached if the packed file ends early or is damaged."""
+    origin = None
+    try:
+        for item in items:
+            origin = item.origin
+            yield item
+    except compressed.Broken as error:
+        reached = f"after {origin}" if origin else "no row could be read"
+        raise DataError("E_ARCHIVE", str(origin or path), f"{error} ({reached}); fetch the file again") from None
+
+
+def _read(
+    path: Path, kind: str, encoding: str | None, columns: list[str] | None, documents: str
+) -> Iterator[Row | Fault]:
+    if kind in columnar.SUFFIXES:
+        if compressed.is_packed(path):
+            raise DataError("E_ARCHIVE", str(path), f"{kind} files are packed inside; unpack the file first")
+        yield from columnar.read(path)
+        return
     stream, line_encoding = encodings.binary(path, encoding)
     with stream:
         head = stream.read(encodings.SAMPLE)
-        encodings.refuse_other_things(path, head, whole=len(head) < encodings.SAMPLE)
-        if path.suffix.lower() in (".csv", ".tsv"):
-            yield from tables.read(path, encoding, columns)
-            return
-        stream.seek(0)
-        if _is_array(head):
-            yield from _read_array(path, stream.read(), line_encoding)
-        else:
-            yield from _read_lines(path, stream, head, line_encoding)
+    encodings.refuse_other_things(path, head, whole=len(head) < encodings.SAMPLE)
+    if kind in TABLES:
+        yield from tables.read(path, encoding, columns)
+    elif kind in TEXTS:
+        yield from texts.read(path, encoding, documents)
+    else:
+        stream, _ = encodings.binary(path, encoding)
+        with stream:
+            yield from _read_json(path, stream, head, line_encoding)
+
+
+def _read_json(path: Path, stream: BinaryIO, head: bytes, encoding: str | None) -> Iterator[Row | Fault]:
+    if not _is_array(head):
+        yield from _read_lines(path, stream, head, encoding)
+        return
+    if head.startswith(codecs.BOM_UTF8):
+        stream.read(len(codecs.BOM_UTF8))
+    if suffix(path) == ".jsonl":
+        yield Fault(Origin(str(path), 1), "I_JSON_ARRAY", "the file is one JSON array; rows are named by item number")
+    yield from arrays.read(path, stream, encoding)
 
 
 def _is_array(head: bytes) -> bool:
@@ -79,100 +157,22 @@ def _is_array(head: bytes) -> bool:
     return False
 
 
-def _read_lines(path: Path, stream, head: bytes, encoding: str | None) -> Iterator[Row | Fault]:
-    file, rows, doubted = str(path), 0, False
-    for number, raw in enumerate(stream, 1):
+def _read_lines(path: Path, stream: BinaryIO, head: bytes, encoding: str | None) -> Iterator[Row | Fault]:
+    file, rows, doubted, name = str(path), 0, False, encoding or "utf-8"
+    for number, raw, characters in encodings.split(stream, name, lines.LONGEST):
         origin = Origin(file, number)
         if number == 1 and raw.startswith(codecs.BOM_UTF8):
             raw = raw[3:]
             yield Fault(origin, "I_BOM", "byte order mark removed")
-        if not raw.strip():
+        if characters is None and not raw.strip():
             continue
         rows += 1
         if rows == 1 and raw.strip() == b"{":
             raise DataError("E_JSON", str(origin), "an object over several lines; make it one a line: jq -c . FILE")
-        result = _parse_line(origin, raw, encoding or "utf-8")
+        result = lines.parse(origin, raw, name) if characters is None else texts.too_long(origin, characters)
         if isinstance(result, Fault) and result.code == "E_ENCODING" and encoding is None and not doubted:
             doubted = True
-            _refuse_chinese_in_another_encoding(head, result)
+            lines.refuse_another_encoding(head, result)
         yield result
     if not rows:
         raise DataError("E_EMPTY_FILE", file, "no data lines")
-
-
-def _parse_line(origin: Origin, raw: bytes, encoding: str) -> Row | Fault:
-    try:
-        text = raw.decode(encoding).strip("\r\n")
-    except UnicodeDecodeError as error:
-        return Fault(origin, "E_ENCODING", f"byte {error.start} is not {encoding.upper()}")
-    if len(text) > LONGEST_LINE:
-        return Fault(origin, "W_LONG", f"line of {len(text)} characters, at most {LONGEST_LINE} are read")
-    try:
-        return Row(origin, strict_json.parse(text))
-    except strict_json.JsonFault as fault:
-        return Fault(origin, fault.code, fault.detail)
-
-
-def _refuse_chinese_in_another_encoding(sample: bytes, fault: Fault) -> None:
-    if not encodings.mostly_utf8(sample) and encodings.is_gb18030(sample):
-        hint = "it reads as Chinese in GB18030: add --encoding gb18030"
-        raise DataError("E_ENCODING", str(fault.origin), f"{fault.detail}; {hint}")
-
-
-def _decode_array(path: Path, raw: bytes, encoding: str | None) -> str:
-    raw = raw.removeprefix(codecs.BOM_UTF8)
-    try:
-        return raw.decode(encoding or "utf-8")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        hint = "add --encoding gb18030" if encoding is None and encodings.is_gb18030(raw) else "convert it with iconv"
-        found = f"byte {error.start} is not {(encoding or 'utf-8').upper()}"
-        raise DataError("E_ENCODING", f"{path}:{line}", f"{found}; {hint}") from None
-
-
-_SPACE = re.compile(r"[ \t\r\n]*")
-
-
-def _read_array(path: Path, raw: bytes, encoding: str | None) -> Iterator[Row | Fault]:
-    """The items of a JSON array; its line numbers are those of each item's first character."""
-    file, text = str(path), _decode_array(path, raw, encoding)
-    if path.suffix.lower() == ".jsonl":
-        yield Fault(Origin(file, 1), "I_JSON_ARRAY", "the file is one JSON array; rows are named by item number")
-    position, line, item, counted = text.index("[") + 1, 1, 0, 0
-    while True:
-        position = _SPACE.match(text, position).end()
-        line, counted = line + text.count("\n", counted, position), position
-        if text[position : position + 1] == "]" and not item:
-            break
-        item += 1
-        result, position = _item(text, position, Origin(file, line, item))
-        yield result
-        position = _SPACE.match(text, position).end()
-        line, counted = line + text.count("\n", counted, position), position
-        if text[position : position + 1] == "]":
-            break
-        if position >= len(text):
-            raise DataError("E_JSON", f"{file}:{line}", "the array is not closed; the file looks cut off")
-        if text[position] != ",":
-            raise DataError("E_JSON", f"{file}:{line}", f"no comma after item {item}")
-        position += 1
-    if rest := text[position + 1 :].strip():
-        raise DataError("E_JSON", f"{file}:{line}", f"{len(rest)} characters after the array's end")
-    if not item:
-        raise DataError("E_EMPTY_FILE", file, "no data lines: the array is empty")
-
-
-def _item(text: str, position: int, origin: Origin) -> tuple[Row | Fault, int]:
-    """One item and where it ends; DataError if not even its end can be told."""
-    try:
-        value, end = strict_json.parse_at(text, position)
-    except strict_json.JsonFault as fault:
-        end = strict_json.end_of(text, position)
-        if end is None:
-            line = fault.line if "column" in fault.detail else origin.line
-            raise DataError(fault.code, f"{origin.file}:{line}", f"{fault.detail} (item {origin.item})") from None
-        return Fault(origin, fault.code, fault.detail), end
-    if end - position > LONGEST_LINE:
-        detail = f"item of {end - position} characters, at most {LONGEST_LINE} are read"
-        return Fault(origin, "W_LONG", detail), end
-    return Row(origin, value), end

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bedside.data.rows import Origin
+from bedside.data.rows import NOT_DRAWN, Origin
 from bedside.errors import DataError
 
 SHOWN = 20  # faults printed one by one; the rest is in rejected.jsonl
@@ -47,7 +47,10 @@ class Ledger:
         self.account(origin.file).kept += 1
 
     def drop(self, origin: Origin, code: str, detail: str) -> None:
-        """Count a row as dropped under `code`."""
+        """Count a row as dropped under `code`; one that a mixture does not use is over the cap."""
+        if code == NOT_DRAWN:
+            self.cap(origin)
+            return
         self.account(origin.file).dropped[code] += 1
         self._list(origin, code, detail)
 
@@ -130,8 +133,25 @@ class Ledger:
         directory.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
         (directory / "ledger.json").write_text(text + "\n", encoding="utf-8")
-        lines = (json.dumps(place, ensure_ascii=False) + "\n" for place in self.rejected)
-        (directory / "rejected.jsonl").write_text("".join(lines), encoding="utf-8")
+        self.write_rejected(directory / "rejected.jsonl")
+
+    def write_rejected(self, path: Path) -> None:
+        """The places and codes of the rejected rows, one a line."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(place, ensure_ascii=False) + "\n" for place in self.rejected)
+
+    @classmethod
+    def load(cls, directory: Path) -> "Ledger":
+        """What `write` wrote; the details of faults are not in it."""
+        written = json.loads((directory / "ledger.json").read_text(encoding="utf-8"))
+        counted = ("dropped", "remarks")
+        files = {
+            file: Account(**{name: Counter(n) if name in counted else n for name, n in account.items()})
+            for file, account in written["files"].items()
+        }
+        lines = (directory / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+        return cls(files, [json.loads(line) for line in lines], samples=Counter(written["samples"]))
 
 
 def _counts(counter: Counter) -> str:

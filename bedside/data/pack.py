@@ -2,22 +2,27 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 
-def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Best-fit-decreasing bins: lists of indices into `lengths`, each bin's lengths summing to at most `capacity`.
+
+def best_fit(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[np.ndarray]:
+    """Best-fit-decreasing bins: arrays of indices into `lengths`, each bin's lengths summing to at most `capacity`.
 
     Runs in O(n log n + n * capacity / 64): a Python integer is the set of remaining spaces, one bit a size.
+    Raises ValueError for a length that fits into no bin.
 
-    >>> best_fit([5, 3, 2, 6], 8)
+    >>> [bin.tolist() for bin in best_fit([5, 3, 2, 6], 8)]
     [[3, 2], [0, 1]]
     """
-    bins: list[list[int]] = []
+    lengths = np.asarray(lengths, np.int64)
+    wrong = np.flatnonzero((lengths <= 0) | (lengths > capacity))
+    if len(wrong):
+        raise ValueError(f"sample {wrong[0]} has {lengths[wrong[0]]} tokens, a row holds {capacity}")
+    longest_first = np.argsort(-lengths, kind="stable")
+    bin_of = np.empty(len(lengths), np.int32)
     with_space: list[list[int]] = [[] for _ in range(capacity + 1)]  # remaining space -> bins that have it
-    spaces = 0
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        length = lengths[index]
-        if not 0 < length <= capacity:
-            raise ValueError(f"sample {index} has {length} tokens, a row holds {capacity}")
+    spaces = bins = 0
+    for place, length in enumerate(map(int, lengths[longest_first])):
         fitting = spaces >> length
         if fitting:
             space = length + (fitting & -fitting).bit_length() - 1  # the smallest space that is large enough
@@ -25,11 +30,13 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
             if not with_space[space]:
                 spaces &= ~(1 << space)
         else:
-            space, chosen = capacity, len(bins)
-            bins.append([])
-        bins[chosen].append(index)
+            space, chosen = capacity, bins
+            bins += 1
+        bin_of[place] = chosen
         left = space - length
         if left:
             with_space[left].append(chosen)
             spaces |= 1 << left
-    return bins
+    by_bin = np.argsort(bin_of, kind="stable")
+    ends = np.cumsum(np.bincount(bin_of, minlength=bins))[:-1]
+    return np.split(longest_first[by_bin].astype(np.int32), ends) if bins else []

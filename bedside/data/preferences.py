@@ -3,25 +3,33 @@
 from typing import Any
 
 from bedside.data.conversation import Message, Preference, RowError, assistant, check_preference, kind_of, text_of
+from bedside.data.fields import Row, field, optional_text
 from bedside.data.loss import unmarked
-from bedside.data.records import PREFERENCE_KEYS, Row, field, messages_of, optional_text, sharegpt, system
+from bedside.data.records import PREFERENCE_KEYS, history, messages_of, sharegpt, system
 from bedside.data.strict_json import shown_names
+
+# The two sides, better one first, as rows call them.
+_SIDES = (PREFERENCE_KEYS, ("response_chosen", "response_rejected"))
 
 
 def to_preference(row: Any, roles: dict[str, str] | None = None) -> Preference:
-    """`prompt`/`conversations` + `chosen` + `rejected`, or two message lists that share their beginning."""
+    """`prompt`, `question`, `instruction` or `conversations` with `chosen` and `rejected` (or `response_chosen` and
+    `response_rejected`), `system` and `history`; or two message lists that share their beginning."""
     if not isinstance(row, dict):
         raise RowError("E_TYPE", f"the row is {kind_of(row)}, expected object")
-    if not any(key in row for key in PREFERENCE_KEYS):
+    names = next((names for names in _SIDES if any(name in row for name in names)), None)
+    if names is None:
         raise RowError("E_SCHEMA", f"fields {shown_names(row, 'none')}: expected chosen and rejected")
-    sides = [field(row, side) for side in PREFERENCE_KEYS]
+    sides = [field(row, name) for name in names]
     if None not in sides and isinstance(sides[0], str) != isinstance(sides[1], str):
-        raise RowError("E_TYPE", f"chosen is {kind_of(sides[0])} but rejected is {kind_of(sides[1])}")
-    answers = [_side(side, name) for side, name in zip(sides, PREFERENCE_KEYS, strict=True)]
+        raise RowError("E_TYPE", f"{names[0]} is {kind_of(sides[0])} but {names[1]} is {kind_of(sides[1])}")
+    answers = [_side(side, name) for side, name in zip(sides, names, strict=True)]
     prompt = system(row) + _prompt(row, roles)
     if all(message["role"] == "system" for message in prompt):
         shared, answers = _shared_beginning(*answers)
         prompt = prompt + shared
+    else:
+        answers = _without_prompt(prompt, answers)
     pair: Preference = {"prompt": prompt, "chosen": answers[0], "rejected": answers[1]}
     check_preference(pair)
     return pair
@@ -46,8 +54,17 @@ def _prompt(row: Row, roles: dict[str, str] | None) -> list[Message]:
             return messages_of(row[key], key)
         extra = optional_text(row, "input") if key == "instruction" else ""
         text = text_of(row[key], key)
-        return [{"role": "user", "content": f"{text}\n{extra}" if extra else text}]
+        return [*history(row), {"role": "user", "content": f"{text}\n{extra}" if extra else text}]
     return []
+
+
+def _without_prompt(prompt: list[Message], answers: list[list[Message]]) -> list[list[Message]]:
+    """Answers that repeat the prompt in front of them (as UltraFeedback's do), without it."""
+    asked = [message for message in prompt if message["role"] != "system"]
+    for skipped in (len(prompt), len(asked)):
+        if all(len(answer) > skipped and answer[:skipped] == prompt[-skipped:] for answer in answers):
+            return [answer[skipped:] for answer in answers]
+    return answers
 
 
 def _shared_beginning(chosen: list[Message], rejected: list[Message]) -> tuple[list[Message], list[list[Message]]]:

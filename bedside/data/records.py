@@ -7,7 +7,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from bedside.data import loss, toolcalls
+from bedside.data import choices, loss, toolcalls
 from bedside.data.conversation import (
     Conversation,
     Message,
@@ -17,9 +17,8 @@ from bedside.data.conversation import (
     kind_of,
     text_of,
 )
+from bedside.data.fields import Row, blank, field, list_of, optional_text
 from bedside.data.strict_json import shown_names
-
-Row = dict[str, Any]
 
 SHAREGPT_ROLES = {
     "human": "user",
@@ -34,38 +33,6 @@ SHAREGPT_ROLES = {
     "function_call": "function_call",
 }
 MESSAGE_ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system", "tool": "tool"}
-
-
-def field(row: Row, name: str) -> Any:
-    """The field called `name`; E_FIELD if the row has none."""
-    if name not in row:
-        raise RowError("E_FIELD", f"no field '{name}' (has: {shown_names(row)})")
-    return row[name]
-
-
-def _blank(value: Any) -> bool:
-    return value is None or isinstance(value, str) and not value.strip()
-
-
-def optional_text(row: Row, name: str) -> str:
-    """The text of a field that may be missing, null or empty; anything but a string is a RowError."""
-    value = row.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise RowError("E_TYPE", f"{name} is {kind_of(value)}, expected string")
-    return value if value.strip() else ""
-
-
-def list_of(value: Any, where: str) -> list:
-    """`value` if it is a list with something in it."""
-    if value is None:
-        raise RowError("E_NULL", f"{where} is null")
-    if not isinstance(value, list):
-        raise RowError("E_TYPE", f"{where} is {kind_of(value)}, expected list")
-    if not value:
-        raise RowError("E_EMPTY", f"{where} is an empty list")
-    return value
 
 
 def _role(name: Any, where: str, known: dict[str, str]) -> str:
@@ -91,18 +58,26 @@ def _finish(messages: list[Message], tools: list[dict] | None = None) -> Convers
     return conversation
 
 
-def alpaca(row: Row) -> Conversation:
-    """`instruction`, `input`, `output`, and optionally `system` and `history` (pairs of question and answer)."""
-    messages = system(row)
-    history = row.get("history") or []
-    if not isinstance(history, list):
-        raise RowError("E_TYPE", f"history is {kind_of(history)}, expected list")
-    for index, pair in enumerate(history):
+def history(row: Row) -> list[Message]:
+    """The `history` column, pairs of question and answer, as messages."""
+    pairs = row.get("history") or []
+    if isinstance(pairs, str) and not pairs.strip():
+        return []  # an empty cell of a table
+    if not isinstance(pairs, list):
+        raise RowError("E_TYPE", f"history is {kind_of(pairs)}, expected list")
+    messages: list[Message] = []
+    for index, pair in enumerate(pairs):
         if not isinstance(pair, list) or len(pair) != 2:
             found = f"{len(pair)} items" if isinstance(pair, list) else kind_of(pair)
             raise RowError("E_TYPE", f"history[{index}] is {found}, expected [question, answer]")
         messages.append({"role": "user", "content": text_of(pair[0], f"history[{index}][0]")})
         messages.append(assistant(pair[1], f"history[{index}][1]"))
+    return messages
+
+
+def alpaca(row: Row) -> Conversation:
+    """`instruction`, `input`, `output`, and optionally `system` and `history` (pairs of question and answer)."""
+    messages = [*system(row), *history(row)]
     question = text_of(field(row, "instruction"), "instruction")
     extra = optional_text(row, "input")
     messages.append({"role": "user", "content": f"{question}\n{extra}" if extra else question})
@@ -125,7 +100,7 @@ def sharegpt(row: Row, roles: dict[str, str] | None = None) -> Conversation:
             if key not in turn:
                 raise RowError("E_FIELD", f"{where} has no '{key}' (has: {shown_names(turn)})")
         role = _role(turn[who], f"{where}.{who}", known)
-        if role != "system" or not _blank(turn[what]):
+        if role != "system" or not blank(turn[what]):
             messages.append(loss.marked(_sharegpt_turn(role, turn, what, where), turn, where))
     return _finish(messages, toolcalls.definitions(row.get("tools")))
 
@@ -166,7 +141,7 @@ def message_of(message: Any, where: str) -> Message | None:
     role = _role(message["role"], f"{where}.role", MESSAGE_ROLES)
     content = message.get("content")
     content = toolcalls.result(content) if role == "tool" else _joined_parts(content, f"{where}.content")
-    if role == "system" and _blank(content):
+    if role == "system" and blank(content):
         return None
     if role != "assistant":
         return {"role": role, "content": text_of(content, f"{where}.content")}
@@ -185,7 +160,7 @@ def _joined_parts(content: Any, where: str) -> Any:
 
 def _openai_answer(message: Row, content: Any, where: str) -> Message:
     calls, thought = message.get("tool_calls"), message.get("reasoning_content") or message.get("reasoning") or None
-    if calls and _blank(content):  # a call needs no words, but may follow a thought
+    if calls and blank(content):  # a call needs no words, but may follow a thought
         answer: Message = {"role": "assistant", "content": ""}
         if thought is not None:
             answer["reasoning_content"] = text_of(thought, f"{where}.reasoning_content")
@@ -221,10 +196,21 @@ def toyhom(row: Row) -> Conversation:
     return question_answer({**row, "ask": question}, "ask", "answer")
 
 
+def choice(row: Row) -> Conversation:
+    """A question, asked with its options; the answer is the explanation, if there is one, and the right option."""
+    made = choices.to_choice(row)
+    return _finish([
+        *system(row),
+        {"role": "user", "content": choices.question_text(made)},
+        assistant(choices.answer_text(made), "answer"),
+    ])  # fmt: skip
+
+
 # How a row is recognised: the first format whose keys are all in the row. Order matters where keys overlap.
 FORMATS: dict[str, tuple[set[str], Callable[[Row], Conversation]]] = {
     "sharegpt": ({"conversations"}, sharegpt),
     "messages": ({"messages"}, openai),
+    "choice": ({"Question", "Options"}, choice),
     "medical_o1": ({"Question"}, medical_o1),
     "toyhom": ({"ask"}, toyhom),
     "alpaca": ({"instruction"}, alpaca),
@@ -235,21 +221,40 @@ FORMATS: dict[str, tuple[set[str], Callable[[Row], Conversation]]] = {
     "question_answer": ({"question", "answer"}, lambda row: question_answer(row, "question", "answer")),
 }
 PREFERENCE_KEYS = ("chosen", "rejected")
+# Rows of other stages, by keys any of which tells them.
+_TELLING = {
+    "preference": (*PREFERENCE_KEYS, "response_chosen", "response_rejected"),
+    "prompt": ("ground_truth", "solution", "Ground-True Answer", "reward_model"),
+}
+# Rows that say of an answer whether it is good: training on all of them would train the bad ones.
+_LABELLED = ({"prompt", "completion"}, {"messages"}, {"conversations"}, {"instruction", "output"})
 _PARTIAL = {"output": "alpaca", "Response": "medical_o1", "Complex_CoT": "medical_o1"}
+OTHERS = {
+    "preference": "preference data",
+    "kto": "KTO data (answers labelled good or bad)",
+    "prompt": "prompts with a verifiable answer",
+}
 
 
 def detect(row: Any) -> str:
-    """The name of the row's format: a key of FORMATS, or "preference".
+    """The name of the row's format, from its keys alone: one of FORMATS, or of OTHERS for another stage's rows.
 
     Raises RowError E_TYPE for a row that is no object and E_SCHEMA for keys of no known format.
     """
     if not isinstance(row, dict):
         raise RowError("E_TYPE", f"the row is {kind_of(row)}, expected object")
-    if any(key in row for key in PREFERENCE_KEYS):
+    keys = row.keys()
+    if any(key in row for key in _TELLING["preference"]):
         return "preference"
-    for name, (keys, _) in FORMATS.items():
-        if row.keys() >= keys:
+    if "kto_tag" in row or "label" in row and any(keys >= wanted for wanted in _LABELLED):
+        return "kto"
+    if "Question" not in row and choices.is_choice(row):
+        return "choice"
+    for name, (wanted, _) in FORMATS.items():
+        if keys >= wanted:
             return name
+    if any(key in row for key in _TELLING["prompt"]):
+        return "prompt"
     for key, name in _PARTIAL.items():
         if key in row:
             return name
@@ -263,8 +268,8 @@ def detect(row: Any) -> str:
 def to_conversation(row: Any, roles: dict[str, str] | None = None) -> Conversation:
     """Any supported SFT row as a checked conversation; RowError says what is wrong with it."""
     name = detect(row)
-    if name == "preference":
-        raise RowError("E_SCHEMA", f"fields {shown_names(row)}: this looks like preference data, not SFT data")
+    if name in OTHERS:
+        raise RowError("E_SCHEMA", f"fields {shown_names(row)}: this looks like {OTHERS[name]}, not SFT data")
     if name == "sharegpt":
         return sharegpt(row, roles)
     return FORMATS[name][1](row)

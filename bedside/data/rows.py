@@ -15,10 +15,14 @@ class Origin(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One row as read, with its place."""
+    """One row as read, with its place, and how often it is used (more than once where a mixture says so)."""
 
     origin: Origin
     value: Any
+    times: int = 1
+
+
+NOT_DRAWN = "NOT_DRAWN"  # the code of a row that a mixture leaves out: capped, not dropped
 
 
 class Fault(NamedTuple):

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 DEEPEST = 100  # levels: real rows have five, and beyond some hundreds Python's own functions give up
@@ -116,3 +118,59 @@ def end_of(text: str, position: int) -> int | None:
         return _LENIENT.raw_decode(text, position)[1]
     except (ValueError, RecursionError):
         return None
+
+
+@lru_cache(maxsize=1)
+def _fast_loads() -> Callable[[bytes], Any] | None:
+    """orjson's parser, or None where it is not installed: it is faster, and nothing depends on it."""
+    try:
+        from orjson import loads
+    except ImportError:
+        return None
+    return loads
+
+
+_UNSURE = -(1 << 60)  # a count of names that no text has
+_INTEGERS_END = 2.0**53  # above it a float may stand for an integer that orjson could not hold
+
+
+def _names_in(value: Any, levels: int = DEEPEST) -> int:
+    """How many names the objects in `value` have, or less than 0 where orjson may have read it differently."""
+    if isinstance(value, dict):
+        count, value = len(value), value.values()
+    elif isinstance(value, list):
+        count = 0
+    else:
+        return _UNSURE if isinstance(value, float) and not 0 < abs(value) < _INTEGERS_END else 0
+    if not levels:
+        return _UNSURE
+    for item in value:
+        if type(item) is not str:
+            count += _names_in(item, levels - 1)
+    return count
+
+
+def _no_name_twice(raw: bytes, names: int) -> bool:
+    """Whether a JSON text surely has as many names as the `names` that were read from it."""
+    # A colon stands behind each name, and else only inside a text; where there is none in a text, that is all.
+    if raw.count(b":") == names:
+        return True
+    # With no blank in front of a colon, `":` stands behind each name, and else only behind an escaped quote.
+    return raw.count(b'":') == names and not (b" :" in raw or b"\t:" in raw or b"\n:" in raw or b"\r:" in raw)
+
+
+def loads(raw: bytes) -> Any:
+    """`parse` of UTF-8 bytes, some ten times as fast on rows with nothing odd in them.
+
+    The strict parser decides wherever the fast one could be more lenient: a fault, an object with fewer names than
+    the text (one of them twice), a number that a float cannot hold, depth. Raises JsonFault and UnicodeDecodeError.
+    """
+    fast = _fast_loads()
+    if fast is not None:
+        try:
+            value = fast(raw)
+        except ValueError:
+            return parse(raw.decode("utf-8"))
+        if _no_name_twice(raw, _names_in(value)):
+            return value
+    return parse(raw.decode("utf-8"))

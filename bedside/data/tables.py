@@ -1,12 +1,12 @@
 """CSV and TSV to rows. A row's line is the one it starts on, although a quoted cell may span many."""
 
-import codecs
 import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
-from bedside.data import encodings
+from bedside.data import compressed, encodings
 from bedside.data.rows import Fault, Origin, Row
 from bedside.data.strict_json import shown
 from bedside.errors import DataError
@@ -14,30 +14,18 @@ from bedside.errors import DataError
 LONGEST_CELL = 1_000_000  # characters: a dialogue never is that long, an open quote often is
 
 
-def _decode(path: Path, encoding: str | None) -> tuple[str, Fault | None]:
-    """The file's text and a remark if it was not plain UTF-8."""
-    stream, encoding = encodings.binary(path, encoding)
-    with stream:
-        raw = stream.read()
-    note = None
-    if encoding is None and raw.startswith(codecs.BOM_UTF8):
-        raw, note = raw[3:], Fault(Origin(str(path), 1), "I_BOM", "byte order mark removed")
-    try:
-        return raw.decode(encoding or "utf-8"), note
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        if encoding is None and not encodings.mostly_utf8(raw) and encodings.is_gb18030(raw):
-            note = Fault(Origin(str(path), 1), "I_GB18030", f"not UTF-8 (byte {error.start}); read as GB18030")
-            try:
-                return raw.decode("gb18030"), note
-            except UnicodeDecodeError as later:
-                error, line = later, raw[: later.start].count(b"\n") + 1
+def _opened(path: Path, encoding: str | None) -> tuple[TextIO, Fault | None]:
+    """The file's text as a stream and a remark if it was not plain UTF-8; DataError if it is no text throughout."""
+    name, note, error = encodings.settle(path, encoding)
+    if error is not None:
         found = encoding or "UTF-8 or Chinese GB18030"
         raise DataError(
             "E_ENCODING",
-            f"{path}:{line}",
-            f"byte {error.start} is not {found}; name the file's --encoding, or use iconv",
-        ) from None
+            f"{path}:{error[1]}",
+            f"byte {error[0]} is not {found}; name the file's --encoding, or use iconv",
+        )
+    stream, _ = encodings.binary(path, encoding)
+    return io.TextIOWrapper(stream, name, newline=""), note
 
 
 def _header(cells: list[str], origin: Origin) -> list[str]:
@@ -49,16 +37,21 @@ def _header(cells: list[str], origin: Origin) -> list[str]:
 
 
 def read(path: Path, encoding: str | None, columns: list[str] | None) -> Iterator[Row | Fault]:
-    """Every row as an object of its cells; columns without a name are left out.
+    """Every row as an object of its cells, read as it is asked for; columns without a name are left out.
 
     Raises DataError where the file cannot be taken apart (a quote left open, two columns of one name).
     """
-    text, note = _decode(path, encoding)
-    if note:
-        yield note
+    text, note = _opened(path, encoding)
+    with text:
+        if note:
+            yield note
+        yield from _rows(path, text, columns)
+
+
+def _rows(path: Path, text: TextIO, columns: list[str] | None) -> Iterator[Row | Fault]:
     csv.field_size_limit(LONGEST_CELL)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    cells = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    delimiter = "\t" if compressed.suffix(path) == ".tsv" else ","
+    cells = csv.reader(text, delimiter=delimiter, strict=True)
     header, start, rows = columns, 0, 0
     while True:
         origin = Origin(str(path), start + 1)

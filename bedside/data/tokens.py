@@ -4,28 +4,27 @@ Token spans come from the template's character spans, so a prompt and what a ser
 Nothing here needs torch; it loads in a fraction of a second.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from bedside.data import control, loss
 from bedside.data.conversation import Conversation, RowError, check_answers
-from bedside.data.pieces import Batches
-from bedside.templates import Template, single_pass, turn_end_of
+from bedside.data.pieces import Batches, ByBytes, ByOffsets
+from bedside.templates import Template, parts, single_pass, turn_end_of
 from bedside.templates.render import Rendered
 
 Span = tuple[int, int]
 _CHUNK = 512  # conversations tokenized at a time
-_THREADS = ("TOKENIZERS_PARALLELISM", "RAYON_NUM_THREADS")
 
 
 class Sample(NamedTuple):
     """Token ids of one training sequence and the `[start, end)` token spans that are trained on."""
 
-    ids: list[int]
+    ids: list[int] | np.ndarray  # an array (int32) where many are made
     spans: list[Span]
 
 
@@ -37,6 +36,7 @@ class Encoded:
     samples: list[Sample] = field(default_factory=list)
     overlong: int = 0
     turns_dropped: int = 0
+    thought: int = 0  # trained tokens that are thoughts
     error: tuple[str, str] | None = None
     remark: tuple[str, str] | None = None
 
@@ -126,7 +126,7 @@ def render_target(messages: list[dict], tools: list[dict] | None, encoding: Enco
     Raises NotLocated if the template does not show where they are.
     """
     template, names, switches = encoding.template, encoding.names, switches_for(messages, encoding)
-    rendered = template.render(messages, tools, **names, **switches)
+    rendered = parts.render(template, messages, tools, **names, **switches)
     if rendered.spans:
         return Rendered(rendered.text, _trained_spans(rendered.spans, messages, encoding))
     # A model's own template without generation blocks: the span is what follows the prompt that a server would send.
@@ -150,21 +150,33 @@ def _trained_spans(spans: list[Span], messages: list[dict], encoding: Encoding) 
     return [span for span, trained in zip(spans, flags, strict=True) if trained]
 
 
-def _token_spans(encoded, rendered: Rendered) -> list[Span]:
+def _token_spans(encoded: ByOffsets | ByBytes, rendered: Rendered) -> list[Span]:
     """Character spans as token spans; RowError if a span does not begin and end with a token."""
-    spans, total = [], len(encoded.ids)
+    spans = []
     for start, end in rendered.spans:
         if end <= start:
             continue
-        first, last = encoded.char_to_token(start), encoded.char_to_token(end - 1)
-        if first is None or last is None or encoded.token_to_chars(first)[0] != start:
+        first, last = encoded.first(start), encoded.end(end)
+        if first is None or last is None:
             raise RowError("E_BOUNDARY", "the answer begins inside a token; this tokenizer needs another template")
-        while last + 1 < total and encoded.token_to_chars(last + 1)[0] < end:
-            last += 1  # one character may be several byte tokens
-        spans.append((first, last + 1))
+        spans.append((first, last))
     if not spans:
         raise RowError("E_NO_ANSWER", "the template renders no trained text for this row")
     return spans
+
+
+def _thought_tokens(encoded: ByOffsets | ByBytes, sample: "_Waiting", spans: list[Span]) -> int:
+    """How many of the trained tokens belong to thoughts, their opening included."""
+    thoughts = [m["reasoning_content"].strip() for m in sample.messages if m.get("reasoning_content")]
+    if not thoughts:
+        return 0
+    total, text = 0, sample.rendered.text
+    shown = [span for span in sample.rendered.spans if span[1] > span[0]]
+    for (start, end), (first, _) in zip(shown, spans, strict=True):
+        found = next((thought for thought in thoughts if thought in text[start:end]), None)
+        if found is not None:
+            total += encoded.end(text.index(found, start, end) + len(found)) - first
+    return total
 
 
 def without_control(conversation: Conversation, forbidden: tuple[str, ...]) -> tuple[Conversation, str | None]:
@@ -224,8 +236,8 @@ def _shorter(sample: _Waiting, encoding: Encoding) -> _Waiting | None:
     return _Waiting(sample.number, messages, sample.tools, render_target(messages, sample.tools, encoding))
 
 
-def _encode_all(conversations: list[Conversation], tokenizer: Batches, encoding: Encoding) -> list[Encoded]:
-    """Encode a chunk: render everything, tokenize in one batch, shorten or lose what is over-long."""
+def encode_chunk(conversations: list[Conversation], tokenizer: Batches, encoding: Encoding) -> list[Encoded]:
+    """What each conversation becomes: all are rendered, tokenized in one batch, and shortened if over-long."""
     results = [Encoded() for _ in conversations]
     waiting = _render_all(conversations, results, encoding)
     while waiting:
@@ -234,19 +246,21 @@ def _encode_all(conversations: list[Conversation], tokenizer: Batches, encoding:
         for sample, encoded in zip(waiting, batch, strict=True):
             result = results[sample.number]
             try:
-                if len(encoded) <= encoding.max_length:
-                    result.samples.append(Sample(encoded.ids, _token_spans(encoded, sample.rendered)))
+                if len(encoded.ids) <= encoding.max_length:
+                    spans = _token_spans(encoded, sample.rendered)
+                    result.samples.append(Sample(encoded.ids, spans))
+                    result.thought += _thought_tokens(encoded, sample, spans)
                 elif shorter := _shorter(sample, encoding):
                     result.turns_dropped += 1
                     again.append(shorter)
                 else:
-                    result.overlong = max(result.overlong, len(encoded))
+                    result.overlong = max(result.overlong, len(encoded.ids))
             except RowError as error:
                 result.error = (error.code, error.detail)
         waiting = again
     for result in results:
         if result.error:
-            result.samples, result.overlong, result.turns_dropped, result.remark = [], 0, 0, None
+            result.samples, result.overlong, result.turns_dropped, result.thought, result.remark = [], 0, 0, 0, None
     return results
 
 
@@ -261,20 +275,10 @@ def _chunks(items: Iterable, size: int) -> Iterator[list]:
         yield chunk
 
 
-def encode(
-    conversations: list[Conversation], tokenizer: Tokenizer, encoding: Encoding, num_proc: int = 1
-) -> Iterator[Encoded]:
-    """Encode conversations in order; the tokenizer shares each batch among `num_proc` threads.
-
-    Worker processes were slower on two cores: ids had to travel between them as Python objects.
-    """
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ["TOKENIZERS_PARALLELISM"] = "true" if num_proc > 1 else "false"
-    os.environ["RAYON_NUM_THREADS"] = str(max(1, num_proc))  # heeded by the first batch of a process
+def encode(conversations: list[Conversation], tokenizer: Tokenizer, encoding: Encoding) -> Iterator[Encoded]:
+    """Encode conversations in order, in this process (`bedside.data.workers` does it in several)."""
     batches = Batches(tokenizer, many=len(conversations) > _CHUNK)
-    try:
-        for chunk in _chunks(conversations, _CHUNK):
-            yield from _encode_all(chunk, batches, encoding)
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    for chunk in _chunks(conversations, _CHUNK):
+        for result in encode_chunk(chunk, batches, encoding):
+            result.samples = [Sample(sample.ids.tolist(), sample.spans) for sample in result.samples]
+            yield result

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bedside.data import build, chats
+from bedside.data import build
 from bedside.data.ledger import Ledger
 from bedside.errors import ConfigError, DataError, UserError
 
@@ -52,7 +52,7 @@ def test_every_row_of_the_table_is_here():
 DETAILS = {
     "5 GBK": "byte 17 is not UTF-8; it reads as Chinese in GB18030: add --encoding gb18030",
     "6 UTF-16": "byte 0: the file looks like UTF-16; add --encoding utf-16, or run iconv -f UTF-16 -t UTF-8",
-    "7 gzip": "byte 0: the file is gzip; run `gunzip` on it first",
+    "7 gzip": "byte 0: the file is gzip; call it .gz, as in rows.jsonl.gz",
     "8 HTML": "the file is an HTML page, not data; download the raw file",
     "12 LFS": "is a Git LFS pointer, not the data; run `git lfs pull`",
     "13 array cut off": "at column 49 (item 2)",
@@ -144,8 +144,10 @@ def test_a_directory_of_good_and_bad_files(tmp_path):
 def test_a_file_all_of_whose_rows_are_bad_stops_whatever_the_rate(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(jsonl(*[GOOD] * 50))
     (tmp_path / "b.jsonl").write_bytes(jsonl({"instruction": "a", "output": ""}))
+    ledger = Ledger()
+    build.read_conversations(build.sources([str(tmp_path)]), ledger)
     with pytest.raises(DataError, match=r"b.jsonl: E_EMPTY all 1 rows are bad"):
-        chats.read_sets(build.sources([str(tmp_path)]), [], build.Reading(), max_bad_rate=1.0)
+        ledger.check_rate(1.0)
 
 
 def test_roles_and_encodings_are_checked_before_a_file_is_opened():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from bedside import templates
-from bedside.data import build, control, tokens
+from bedside.data import build, chats, control, tokens
 from bedside.data.ledger import Ledger
 from bedside.generate import ChatEngine
 
@@ -150,10 +150,13 @@ def test_a_preference_keeps_its_prompt_and_loses_a_forged_answer(tmp_path):
 
 
 def test_special_tokens_are_told_when_rows_become_ids(tmp_path):
-    rows, ledger = read(tmp_path / "a.jsonl", {"instruction": "a<|pad|>", "output": "a"})
-    assert dict(ledger.total().remarks) == {}
-    build.make_samples(rows, make()[0], encoding("chatml"), ledger)
-    assert (dict(ledger.total().remarks), ledger.total().kept) == ({"W_SPECIAL": 1}, 1)
+    rows = [{"instruction": text, "output": "a"} for text in ("a<|pad|>", "a", "<|pad|> and <|im_end|>")]
+    _, ledger = read(tmp_path / "a.jsonl", *rows)
+    assert dict(ledger.total().remarks) == {"W_SPECIAL": 1}
+    plan = chats.Plan(build.sources([str(tmp_path / "a.jsonl")]), [], build.Reading(), 0.0)
+    ledger = chats.datasets(plan, make()[0], encoding("chatml"), None).ledger
+    # A row is counted once, although its second token is found by another part of the way.
+    assert (dict(ledger.total().remarks), ledger.total().kept) == ({"W_SPECIAL": 2}, 3)
 
 
 @pytest.mark.parametrize("name", ["chatml", "qwen", "qwen3"])

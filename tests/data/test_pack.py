@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from bedside.data import build, tokens
+from bedside.data import samples
 from bedside.data.pack import best_fit
 
 
@@ -42,10 +42,11 @@ def fewest(lengths, capacity):
 
 
 def test_by_hand():
-    assert best_fit([5, 3, 2, 6], 8) == [[3, 2], [0, 1]]
-    assert best_fit([], 8) == []
-    assert best_fit([8], 8) == [[0]]
-    assert best_fit([1, 1, 1], 1) == [[0], [1], [2]]
+    bins = lambda *given: [bin.tolist() for bin in best_fit(*given)]  # noqa: E731
+    assert bins([5, 3, 2, 6], 8) == [[3, 2], [0, 1]]
+    assert bins([], 8) == []
+    assert bins([8], 8) == [[0]]
+    assert bins([1, 1, 1], 1) == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize("lengths", [[9], [0], [-1]])
@@ -73,13 +74,14 @@ def test_twenty_thousand_samples_are_packed_at_once():
     assert sum(lengths) / (2048 * len(bins)) > 0.99
 
 
-SAMPLES = build.to_samples(
-    [
-        tokens.Sample([1, 2, 3], [(1, 3)]),
-        tokens.Sample([4, 5, 6, 7, 8], [(1, 2), (4, 5)]),
-        tokens.Sample([9, 10], [(0, 1)]),
-    ]
-)
+def samples_of(*made):
+    """Samples from `(ids, trained positions)`."""
+    ids = np.array([i for some, _ in made for i in some], np.int32)
+    trained = np.array([place in places for some, places in made for place in range(len(some))], bool)
+    return samples.Samples(ids, trained, np.cumsum([0, *(len(some) for some, _ in made)]))
+
+
+SAMPLES = samples_of(([1, 2, 3], {1, 2}), ([4, 5, 6, 7, 8], {1, 4}), ([9, 10], {0}))
 
 
 def test_flat_arrays():
@@ -89,18 +91,18 @@ def test_flat_arrays():
     taken = SAMPLES.take([2, 0])
     assert (taken.ids.tolist(), taken.offsets.tolist()) == ([9, 10, 1, 2, 3], [0, 2, 5])
     assert taken.trained.tolist() == [True, False, False, True, True]
-    assert len(SAMPLES.take([])) == len(build.to_samples([])) == 0
+    assert len(SAMPLES.take([])) == 0
 
 
 def test_an_unpacked_dataset():
-    assert build.to_dataset(SAMPLES).to_dict() == {
+    assert samples.to_dataset(SAMPLES).to_dict() == {
         "input_ids": [[1, 2, 3], [4, 5, 6, 7, 8], [9, 10]],
         "labels": [[-100, 2, 3], [-100, 5, -100, -100, 8], [9, -100]],
     }
 
 
 def test_a_packed_dataset():
-    rows = build.to_dataset(SAMPLES, 6, seed=1).to_dict()
+    rows = samples.to_dataset(SAMPLES, 6, seed=1).to_dict()
     order = rows["seq_lengths"].index([5])
     assert rows["input_ids"][order] == [4, 5, 6, 7, 8]
     assert rows["labels"][order] == [-100, 5, -100, -100, 8]
@@ -111,15 +113,32 @@ def test_a_packed_dataset():
 
 def test_packing_loses_and_invents_no_token():
     rng = random.Random(5)
-    samples = build.to_samples(
-        [tokens.Sample([rng.randrange(100) for _ in range(rng.randint(2, 30))], [(1, 2)]) for _ in range(200)]
-    )
-    packed = build.to_dataset(samples, 32, seed=9)
+    made = samples_of(*(([rng.randrange(100) for _ in range(rng.randint(2, 30))], {1}) for _ in range(200)))
+    packed = samples.to_dataset(made, 32, seed=9)
     assert sorted(packed.with_format("numpy")["input_ids"][0].tolist() + sum(packed["input_ids"][1:], [])) == sorted(
-        samples.ids.tolist()
+        made.ids.tolist()
     )
     assert all(
         sum(lengths) == len(ids) <= 32 for lengths, ids in zip(packed["seq_lengths"], packed["input_ids"], strict=True)
     )
-    assert packed.to_dict() == build.to_dataset(samples, 32, seed=9).to_dict()
-    assert packed.to_dict() != build.to_dataset(samples, 32, seed=8).to_dict()
+    assert packed.to_dict() == samples.to_dataset(made, 32, seed=9).to_dict()
+    assert packed.to_dict() != samples.to_dataset(made, 32, seed=8).to_dict()
+
+
+@pytest.mark.parametrize("directory", [False, True])
+def test_a_spool_gives_back_what_was_added_in_any_order(tmp_path, directory):
+    spool = samples.Spool(tmp_path / "ids" if directory else None)
+    for part in (SAMPLES.take([0, 1]), SAMPLES.take([2])):
+        spool.add(part.ids.tobytes(), part.trained.tobytes(), part.lengths())
+    made = spool.finished()
+    assert (len(made), made.lengths().tolist()) == (3, [3, 5, 2])
+    taken = made.take([2, 0, 2])
+    assert (taken.ids.tolist(), taken.offsets.tolist()) == ([9, 10, 1, 2, 3, 9, 10], [0, 2, 5, 7])
+    assert taken.trained.tolist() == [True, False, False, True, True, True, False]
+    assert samples.to_dataset(made, 6, seed=1).to_dict() == samples.to_dataset(SAMPLES, 6, seed=1).to_dict()
+    spool.close()
+    assert not directory or list((tmp_path / "ids").iterdir()) == []
+
+
+def test_a_dataset_of_some_samples():
+    assert samples.to_dataset(SAMPLES, of=np.array([2, 0])).to_dict()["input_ids"] == [[9, 10], [1, 2, 3]]

@@ -68,6 +68,8 @@ ROWS = {
     "prompt_completion": ({"prompt": "q", "completion": "a"}, [U, A]),
     "query_response": ({"query": "q", "response": "a"}, [U, A]),
     "question_answer": ({"question": "q", "answer": "a"}, [U, A]),
+    "choice": ({"question": "q", "options": {"A": "x", "B": "y"}, "answer": "A", "explanation": "e"},
+               [{**U, "content": "q\nA. x\nB. y"}, {**A, "content": "e\n\nAnswer: A. x"}]),
 }  # fmt: skip
 
 
@@ -123,6 +125,9 @@ PAIRS = {
     "objects": {"conversations": turns(("human", "q")), "chosen": {"from": "gpt", "value": "a"},
                 "rejected": {"role": "assistant", "content": "b"}},
     "conversations": {"conversations": turns(("human", "q")), "chosen": "a", "rejected": "b"},
+    "MedicalGPT's older names": {"question": "q", "response_chosen": "a", "response_rejected": "b", "system": "",
+                                 "history": []},
+    "prompt repeated in front": {"prompt": "q", "chosen": [U, A], "rejected": [U, {**A, "content": "b"}]},
     "shared beginning": {"chosen": [U, A], "rejected": [U, {**A, "content": "b"}]},
 }  # fmt: skip
 
@@ -141,4 +146,8 @@ def test_preferences_with_history_and_system():
     }
     assert to_preference(row)["prompt"] == [S, U, A, U]
     assert to_preference({"system": "s", **PAIRS["shared beginning"]})["prompt"] == [S, U]
+    older = {"system": "s", "history": [["q", "a"]], **PAIRS["strings"]}
+    assert to_preference(older)["prompt"] == [S, U, A, U]
+    repeated = {"system": "s", "prompt": "q", "chosen": [U, A], "rejected": [U, T]}
+    assert to_preference(repeated)["chosen"] == [A]
     assert to_preference({**PAIRS["strings"], "chosen": "<think>t</think>a"})["chosen"] == [T]

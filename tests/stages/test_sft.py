@@ -67,7 +67,7 @@ def test_the_output_holds_all_that_the_next_stage_needs(run):
     names = {path.name for path in output.iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "chat_template.jinja",
             "generation_config.json", "lineage.json", "ledger.json", "rejected.jsonl", "metrics.json", "README.md",
-            "plots", "checkpoint-3", "checkpoint-6"} <= names  # fmt: skip
+            "data_report.html", "data_lengths.png", "plots", "checkpoint-3", "checkpoint-6"} <= names  # fmt: skip
     assert "training_args.bin" not in names
     curves = {path.name: path.read_bytes()[:8] for path in (output / "plots").iterdir()}
     assert {"loss.png", "perplexity.png", "learning_rate.png", "grad_norm.png"} <= curves.keys()

@@ -250,9 +250,7 @@ def test_of_several_own_templates_the_default_one_is_taken(said):
     tokenizer = make_tokenizer({"default": CHATML, "tool_use": "x", "rag": "y"})
     assert models.install_template(tokenizer, None).source == CHATML
     assert tokenizer.chat_template == CHATML
-    assert said == [
-        "the model has several chat templates: the one called default is taken, tool_use, rag left out"
-    ]
+    assert said == ["the model has several chat templates: the one called default is taken, tool_use, rag left out"]
     listed = make_tokenizer(None)
     listed.chat_template = [{"name": "default", "template": CHATML}]
     assert own_template.sources(listed) == {"default": CHATML}

@@ -1,0 +1,1 @@
+"""Models and datasets from Hugging Face or ModelScope onto this disk: chosen, fetched, verified, written down."""

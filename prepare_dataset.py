@@ -1,0 +1,64 @@
+"""Prepared data for a training run, made without a model: tokenized and packed once, used by every run like it.
+
+    python prepare_dataset.py recipes/starter_sft.yaml --prepared_dir prepared
+    python supervised_finetuning.py recipes/starter_sft.yaml --prepared_dir prepared
+
+Takes the flags of supervised_finetuning.py, so that what it makes is what that run would make; flags that do not touch
+data change nothing. No model is loaded, so a machine without a GPU can do it; of a model directory the tokenizer is
+read.
+
+Writes into a directory of its own under --prepared_dir: the packed ids as files that runs map into memory, the
+account of every row (ledger.json, rejected.jsonl) and prepared.json, which says what the data was made of. Run it
+again, or the training, and it is used again; change a file, the template or a length, and another directory is made
+beside it. Into --prepared_dir itself goes a report on the data: data_report.html and data_lengths.png.
+"""
+
+from pathlib import Path
+
+from bedside import cli, datareport, errors, logs, models, policy, settle
+from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
+from bedside.data import chats, glance, prepared, tokens
+from bedside.errors import ConfigError
+
+GROUPS = (ModelArguments, AdapterArguments, DataArguments, RunArguments)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Make the data, or say that it is there."""
+    # 1. What is asked for, in the words of a training run.
+    args = cli.parse(GROUPS, argv, "SFTConfig", __doc__)
+    logs.setup()
+    settle.training(args, "sft")
+    model_args, data_args = args[ModelArguments], args[DataArguments]
+    if not data_args.prepared_dir:
+        raise ConfigError("--prepared_dir: name the directory that the prepared data goes to")
+    models.check_model_path(model_args.model_name_or_path)
+    origin = policy.origin_of(
+        model_args.model_name_or_path, args[AdapterArguments].peft_path, args[AdapterArguments].use_peft,
+        model_given="model_name_or_path" in args.given,
+    )  # fmt: skip
+    seed, wants_eval = args.trainer.get("seed", 42), bool(args.trainer.get("do_eval"))
+    plan = chats.Plan(**settle.chat_files(data_args, wants_eval=wants_eval, seed=seed))
+    glance.glance(plan)
+
+    # 2. Tokenizer and template, as that run would take them.
+    tokenizer = models.load_tokenizer(
+        model_args.tokenizer_name_or_path or origin.tokenizer_path,
+        model_args.model_revision, model_args.cache_dir, model_args.trust_remote_code,
+    )  # fmt: skip
+    template = models.install_template(tokenizer, data_args.template_name, data_args.tool_format)
+    encoding = tokens.encoding_for(
+        tokenizer, template, args.trainer["max_length"], data_args.enable_thinking, data_args.mask_history
+    )
+
+    # 3. The data, or the line that says that it is there.
+    pack, directory = encoding.max_length if args.trainer.get("packing") else None, Path(data_args.prepared_dir)
+    data = prepared.datasets(
+        directory, plan, tokenizer.backend_tokenizer, encoding, pack, args.trainer.get("dataset_num_proc"), directory
+    )
+    if data_args.data_report:
+        datareport.write(directory, data, encoding.max_length, template.name)
+
+
+if __name__ == "__main__":
+    errors.run_command(main)
