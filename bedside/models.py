@@ -36,6 +36,8 @@ def _from_hub(load: Any, name: str, what: str) -> Any:
     """Run a `from_pretrained`, with its many ways to say "not there" as one sentence."""
     try:
         return load()
+    except ImportError as error:  # of a library that only some models, or only quantised ones, need
+        raise ConfigError(f"{what} {name}: {' '.join(str(error).split())}") from None
     except (OSError, ValueError) as error:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if "trust_remote_code" in str(error) or "custom code" in str(error):
