@@ -3,6 +3,7 @@
     python convert_dataset.py data/sft --output_file sft.jsonl --to messages
     python convert_dataset.py --input_file data/reward/preferences.jsonl --output_file kto.parquet --to kto
     python convert_dataset.py --in_file data/sft/alpaca.jsonl --out_file chats.jsonl --data_type alpaca
+    python convert_dataset.py --input_file data/sft/cot.jsonl --output_file chats.jsonl --template_name qwen
 
 A field that has no place in the target refuses the row, unless --lossy True. The file is read back before the command
 ends. Exit status: 0, 1 if more than --max_bad_rate of the rows were refused, 2 for a mistake (docs/data/convert.md).
@@ -12,18 +13,23 @@ import difflib
 import sys
 
 from bedside import cli, errors, logs, templates
-from bedside.data import build, convert, targets, writers
+from bedside.data import build, convert, targets, validate, writers
 from bedside.data_args import ConvertArguments
 from bedside.errors import ConfigError
 
+# What is written where nobody says --to: of each kind of rows, the format that most toolkits train on.
+USUAL = {"sft": "sharegpt", "preference": "preference", "kto": "kto", "choice": "choice", "prompt": "prompt",
+         "text": "text"}  # fmt: skip
 
-def target_of(args: ConvertArguments) -> str:
+
+def target_of(args: ConvertArguments, sources: list[build.Source], reading: build.Reading) -> str:
     """The format to write; ConfigError for an unknown one."""
-    if args.to is None and args.data_type is None:
-        raise ConfigError(f"--to: which format? expected {', '.join((*targets.KIND_OF, *targets.ALIASES))}")
     if args.to is None:
-        logs.info(f"--data_type {args.data_type}: the input is recognised by itself; sharegpt is written")
-    name = targets.ALIASES.get(args.to or "sharegpt", args.to or "sharegpt")
+        kind = validate.kind_of(sources[0], reading) if args.kind == "auto" else args.kind
+        said = f"--data_type {args.data_type}: the input is recognised by itself; " if args.data_type else ""
+        logs.info(f"{said}{USUAL[kind]} is written, as no --to says otherwise")
+        return USUAL[kind]
+    name = targets.ALIASES.get(args.to, args.to)
     if name not in targets.KIND_OF:
         near = difflib.get_close_matches(name, targets.KIND_OF, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -72,10 +78,10 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError("no files: name them, as convert_dataset.py data/sft --output_file sft.jsonl --to messages")
     if not 0 <= args.max_bad_rate <= 1:
         raise ConfigError(f"--max_bad_rate {args.max_bad_rate:g}: expected 0 to 1")
-    target = target_of(args)
-    template = template_of(args.template_name, target)
     reading = build.Reading.of_flags(args.encoding, args.columns, args.role_map, args.txt_documents)
-    sources = build.sources(args.input_file, texts=target == "text")
+    sources = build.sources(args.input_file, texts=args.to == "text")
+    target = target_of(args, sources, reading)
+    template = template_of(args.template_name, target)
     output = writers.checked(args.output_file, [source.path for source in sources], args.overwrite_output_file)
     clean = cleaning() if args.clean else None
     way = convert.Way(target, convert.suffix_of(output), args.lossy, template, clean)

@@ -154,9 +154,13 @@ class ConvertArguments:
     output_file: str = flag(
         "", "where they go: .jsonl, .json, .csv, .tsv, .parquet or .txt, and .gz behind it if wanted", ("out_file",)
     )
-    to: str | None = flag(None, "format of the rows that are written (docs/data/convert.md lists them)", ("format",))
+    to: str | None = flag(
+        None,
+        "format of the rows that are written, sharegpt for dialogues unless said (docs/data/convert.md)",
+        ("format",),
+    )
     data_type: str | None = flag(
-        None, "MedicalGPT's name for what the input is: it is recognised; sharegpt is written without --to",
+        None, "MedicalGPT's name for what the input is: accepted, it is recognised by itself",
         (), ("alpaca", "sharegpt", "qa"),
     )  # fmt: skip
     kind: str = flag(

@@ -15,17 +15,33 @@ def rows_of(path):
 
 def test_the_seeds_spelling(tmp_path, capsys):
     output = tmp_path / "out.jsonl"
-    words = ["--input_file", "data/sft/cot.jsonl", "--output_file", str(output), "--to", "sharegpt"]
-    assert convert_dataset.main([*words, "--template_name", "qwen"]) == 0
+    words = ["--input_file", "data/sft/cot.jsonl", "--output_file", str(output), "--template_name", "qwen"]
+    assert convert_dataset.main(words) == 0
     told = capsys.readouterr()
     assert told.out.splitlines() == [
         "800 rows = 800 written + 0 refused", f"{output}: 800 rows of sharegpt, read back equal",
     ]  # fmt: skip
+    assert "sharegpt is written, as no --to says otherwise" in told.err
     assert "--template_name qwen: rows hold no template" in told.err
     first, source = rows_of(output)[0], rows_of(Path("data/sft/cot.jsonl"))[0]
     thought = f"<think>\n{source['Complex_CoT']}\n</think>\n\n{source['Response']}"
     assert first["conversations"][1] == {"from": "gpt", "value": thought}
     assert first["id"] == source["id"]
+
+
+@pytest.mark.parametrize(
+    ("source", "written"),
+    [
+        ("data/sft/alpaca.jsonl", "sharegpt"),
+        ("data/reward/preferences_conversations.jsonl", "preference"),
+        ("data/eval/mcq.jsonl", "choice"),
+        ("data/pretrain/documents.jsonl", "text"),
+    ],
+)
+def test_without_a_format_the_usual_one_of_its_kind_is_written(tmp_path, capsys, source, written):
+    output = tmp_path / "out.jsonl"
+    assert convert_dataset.main([source, "--output_file", str(output)]) == 0
+    assert f" rows of {written}, read back equal" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["alpaca", "qa", "sharegpt"])
@@ -79,7 +95,6 @@ def test_cleaning_on_the_way(tmp_path):
     ("words", "error", "message"),
     [
         ([], ConfigError, "no files: name them"),
-        (["data/sft", "--output_file", "OUT.jsonl"], ConfigError, "--to: which format"),
         (["data/sft", "--output_file", "OUT.jsonl", "--to", "sharegtp"], ConfigError, "did you mean sharegpt"),
         (["data/sft", "--output_file", "OUT.xlsx", "--to", "csv"], ConfigError, "expected a name that ends in .jsonl"),
         (["data/sft", "--to", "csv"], ConfigError, r"--output_file \(not given\)"),
