@@ -45,6 +45,7 @@ class Account:
 
     def __enter__(self) -> "Account":
         self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "cleaning.json").unlink(missing_ok=True)  # an earlier run's would not fit these lists
         self._rejected = self._open.enter_context((self.directory / "rejected.jsonl").open("w", encoding="utf-8"))
         self._touched = self._open.enter_context((self.directory / "changed.jsonl").open("w", encoding="utf-8"))
         return self

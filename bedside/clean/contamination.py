@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from bedside import logs
 from bedside.clean import fields, folding
 from bedside.clean.fields import ANSWER, DOCUMENT, OPTION, QUESTION, Text
 from bedside.data import files
@@ -53,18 +54,26 @@ def item_of(place: str, texts: list[Text]) -> Item | None:
 
 
 def items_of(path: Path | str, encoding: str | None = None) -> list[Item]:
-    """The items of an evaluation file in any known format; rows without a text are left out. DataError as
-    `files.read`."""
-    found = []
+    """The items of an evaluation file in any known format; DataError as `files.read`.
+
+    A warning tells how many rows hold none: a question that is not read is not looked for.
+    """
+    found, without = [], 0
     for row in files.read(path, encoding):
         if isinstance(row, Fault):
+            without += not row.code.startswith("I_")
             continue
         try:
             item = item_of(str(row.origin), fields.texts_of(row.value))
         except RowError:
-            continue
+            item = None
         if item:
             found.append(item)
+        else:
+            without += 1
+    if without:
+        logs.warn(f"{path}: {without} rows hold no question that can be read, and are not looked for; "
+                  f"validate_jsonl.py {path} names what is wrong")  # fmt: skip
     return found
 
 

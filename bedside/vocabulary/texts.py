@@ -6,29 +6,9 @@ from typing import Any
 
 from bedside import logs
 from bedside.data import files
-from bedside.data.rows import Row
-from bedside.errors import ConfigError
-from bedside.vocabulary.words import lines_of
+from bedside.data.rows import Fault
 
 MOST = 10_000_000  # characters read in all: what they say about words, more text would repeat
-_PLAIN = (".txt", ".md")
-_ROWS = (".jsonl", ".json", ".csv", ".tsv")
-
-
-def find(paths: list[str]) -> list[Path]:
-    """Text and data files under files and directories; ConfigError where there is none."""
-    found = []
-    for name in paths:
-        path = Path(name)
-        if path.is_file():
-            found.append(path)
-            continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*_PLAIN, *_ROWS)) if path.is_dir() else []
-        if not inside:
-            what = "no text in this directory" if path.is_dir() else "no such file or directory"
-            raise ConfigError(f"{name}: {what}; expected {', '.join((*_PLAIN, *_ROWS))} files")
-        found += inside
-    return list(dict.fromkeys(found))
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -44,21 +24,25 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def _of_file(path: Path, encoding: str | None) -> Iterator[str]:
-    if path.suffix.lower() in _ROWS:
-        for row in files.read(path, encoding):
-            if isinstance(row, Row):
-                yield from strings(row.value)
-    else:
-        for _, text in lines_of(str(path), encoding):
-            if text.strip():
-                yield text
+    """Every text of a data file, or every line of another; a line tells how many rows could not be read."""
+    read, faults = files.read if files.suffix(path) in files.SUFFIXES else files.read_text, 0
+    for item in read(path, encoding):
+        if not isinstance(item, Fault):
+            yield from strings(item.value)
+        elif not item.code.startswith("I_"):
+            faults += 1
+    if faults:
+        logs.warn(f"{path}: {faults} rows could not be read and are left out; validate_jsonl.py {path} names them")
 
 
 def read(paths: list[str], encoding: str | None = None) -> dict[str, list[str]]:
-    """The texts of each file, up to `MOST` characters in all; a line tells if there was more."""
+    """The texts of each file, up to `MOST` characters in all; a line tells if there was more.
+
+    Raises ConfigError where there is no file.
+    """
     found: dict[str, list[str]] = {}
     room = MOST
-    for path in find(paths):
+    for path in files.find(paths, texts=True):
         texts = found.setdefault(str(path), [])
         for text in _of_file(path, encoding):
             room -= len(text)

@@ -118,6 +118,20 @@ def test_files_of_every_kind_give_items(tmp_path):
     assert items_of(tmp_path / "c.jsonl")[0][1:] == ("长一些的问题", (), "答")
 
 
+def test_rows_that_are_not_looked_for_are_told(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("bedside.logs.warn", said.append)
+    (tmp_path / "eval.jsonl").write_text(
+        '{"question": "问题一", "answer": "A"}\n{"question":\n{"output": "只有回答"}\n'
+    )
+    assert len(items_of(tmp_path / "eval.jsonl")) == 1
+    path = tmp_path / "eval.jsonl"
+    assert said == [
+        f"{path}: 2 rows hold no question that can be read, and are not looked for; validate_jsonl.py {path} names "
+        "what is wrong"
+    ]
+
+
 def test_a_row_without_a_question_is_no_item():
     assert item_of("x:1", texts_of({"output": "只有回答"})) is None
 
