@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     args = settled(cli.parse((MergeArguments,), argv, None, __doc__)[MergeArguments])
     logs.setup()
     source = merge_source.source_of(
-        args.peft_model_path, args.base_model_name_or_path, args.trained_quant, args.cache_dir
+        args.peft_model_path, args.base_model_name_or_path, args.trained_quant, args.cache_dir, args.output_dir
     )
     mode = merge_source.check_mode(args.mode, source.quant, source.resolved.manifest is None)
     tokenizer, tokenizer_dir = merge_source.tokenizer_of(source, args.tokenizer_path)
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
             if not report.passed:
                 logs.warn(f"{report.advice(dtype)}; {args.output_dir} was not written")
                 return 1
-            probed = probe.record(reread, tokenizer) if source.task == "CAUSAL_LM" else None
+            probed = probe.record(reread, tokenizer)
         merge.seal(place, args.output_dir, source, mode, dtype, tokenizer, template, report, probed)
     logs.info(merge.ending(args.output_dir, source.task, dtype, verified=bool(args.verify)))
     return 0

@@ -19,8 +19,11 @@ from bedside import cli, datareport, errors, logs, models, policy, settle
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.data import chats, glance, prepared, tokens
 from bedside.errors import ConfigError
+from bedside.stage_args import ChatArguments, EvalArguments, SupervisedArguments
 
-GROUPS = (ModelArguments, AdapterArguments, DataArguments, RunArguments)
+GROUPS = (
+    ModelArguments, AdapterArguments, DataArguments, ChatArguments, SupervisedArguments, EvalArguments, RunArguments,
+)  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,34 +32,30 @@ def main(argv: list[str] | None = None) -> None:
     args = cli.parse(GROUPS, argv, "SFTConfig", __doc__)
     logs.setup()
     settle.training(args, "sft")
-    model_args, data_args = args[ModelArguments], args[DataArguments]
-    if not data_args.prepared_dir:
+    model, chat, own = args[ModelArguments], args[ChatArguments], args[SupervisedArguments]
+    if not own.prepared_dir:
         raise ConfigError("--prepared_dir: name the directory that the prepared data goes to")
-    models.check_model_path(model_args.model_name_or_path)
-    origin = policy.origin_of(
-        model_args.model_name_or_path, args[AdapterArguments].peft_path, args[AdapterArguments].use_peft,
-        model_given="model_name_or_path" in args.given,
-    )  # fmt: skip
-    seed, wants_eval = args.trainer.get("seed", 42), bool(args.trainer.get("do_eval"))
-    plan = chats.Plan(**settle.chat_files(data_args, wants_eval=wants_eval, seed=seed))
+    models.check_model_path(model.model_name_or_path)
+    adapter, given = args[AdapterArguments], "model_name_or_path" in args.given
+    origin = policy.origin_of(model.model_name_or_path, adapter.peft_path, adapter.use_peft, given)
+    plan = chats.Plan(**settle.files(args[DataArguments], args.trainer, chat.role_map))
     glance.glance(plan)
 
     # 2. Tokenizer and template, as that run would take them.
-    tokenizer = models.load_tokenizer(
-        model_args.tokenizer_name_or_path or origin.tokenizer_path,
-        model_args.model_revision, model_args.cache_dir, model_args.trust_remote_code,
+    tokenizer, template = policy.text_side(
+        origin, model.tokenizer_name_or_path, settle.loading(model, False), chat.template_name, chat.tool_format,
+        chat.allow_template_change,
     )  # fmt: skip
-    template = models.install_template(tokenizer, data_args.template_name, data_args.tool_format)
     encoding = tokens.encoding_for(
-        tokenizer, template, args.trainer["max_length"], data_args.enable_thinking, data_args.mask_history
+        tokenizer, template, args.trainer["max_length"], chat.enable_thinking, own.mask_history
     )
 
     # 3. The data, or the line that says that it is there.
-    pack, directory = encoding.max_length if args.trainer.get("packing") else None, Path(data_args.prepared_dir)
+    pack, directory = encoding.max_length if args.trainer.get("packing") else None, Path(own.prepared_dir)
     data = prepared.datasets(
         directory, plan, tokenizer.backend_tokenizer, encoding, pack, args.trainer.get("dataset_num_proc"), directory
     )
-    if data_args.data_report:
+    if own.data_report:
         datareport.write(directory, data, encoding.max_length, template.name)
 
 

@@ -22,18 +22,31 @@ class TokenWeighted:
         return result
 
     def prediction_step(self, model: Any, inputs: dict, *args: Any, **kwargs: Any) -> Any:
-        step = super().prediction_step(model, inputs, *args, **kwargs)
-        trained = (inputs["labels"][:, 1:] != -100).sum().to(step[0].device)
+        labels = inputs["labels"]
+        real = self._real_rows(labels.shape[0])
+        if 0 < real < labels.shape[0]:
+            labels = labels.clone()
+            labels[real:] = -100
+        step = super().prediction_step(model, {**inputs, "labels": labels}, *args, **kwargs)
+        trained = (labels[:, 1:] != -100).sum().to(step[0].device) * (real > 0)
         self._nll = self._nll + step[0].detach().double() * trained
         self._trained = self._trained + trained
         return step
 
-    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+    def _real_rows(self, rows: int) -> int:
+        """How many of this batch's rows are its own: the last batches of several processes are filled up with rows
+        from the beginning, which must not count twice."""
+        batch = self._batches * self.args.world_size + self.args.process_index
+        self._batches += 1
+        return min(rows, max(0, self._held_out - batch * self.args.eval_batch_size))
+
+    def evaluation_loop(self, dataloader: Any, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
         import torch
 
+        self._held_out, self._batches = self.num_examples(dataloader), 0
         zero = torch.zeros((), dtype=torch.float64, device=self.args.device)
         self._nll, self._trained = zero, zero.clone()
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         totals = self.accelerator.reduce(torch.stack([self._nll, self._trained.double()]), reduction="sum")
         if totals[1] > 0:
             loss = (totals[0] / totals[1]).item()

@@ -8,8 +8,6 @@ that are translated, accepted or refused.
 from dataclasses import dataclass, field
 from typing import Any
 
-from bedside.templates import TOOL_FORMATS
-
 
 def flag(
     default: Any,
@@ -122,42 +120,15 @@ class DataArguments:
     )
     max_train_samples: int | None = flag(None, "use the first N usable rows", ("max_samples",))
     max_eval_samples: int | None = flag(None, "evaluate on the first N usable rows")
-    template_name: str | None = flag(
-        None, "chat template (see docs/templates.md); default: the model's own", ("template",)
-    )
-    tool_format: str | None = flag(
-        None,
-        "how tool calls are written, if not as the template does (docs/templates.md)",
-        (),
-        tuple(TOOL_FORMATS),
-    )
-    enable_thinking: bool | None = flag(None, "False trains and serves a hybrid model without its thoughts")
-    mask_history: bool = flag(
-        False, "train the last answer of a chat only; the ones before it are context", ("train_on_last_turn_only",)
-    )
     encoding: str | None = flag(None, "encoding of the files if not UTF-8, such as gb18030")
     columns: str | None = flag(None, "names of a CSV's columns, joined by commas, if it has no header line")
-    role_map: str | None = flag(None, "roles of a sharegpt file, as patient=user,doctor=assistant")
-    txt_documents: str = flag(
-        "line", "where a .txt file's documents end: at each line, or at blank lines", (), ("line", "blank_line")
-    )
     mix_strategy: str = flag(
         "concat", "accepted as concat: datasets are joined; give shares, as --dataset a:0.3,b", (), None, ("concat",)
     )
     max_bad_rate: float = flag(0.01, "stop if more than this share of the rows is unusable (0 is --strict)")
     strict: bool = flag(False, "stop at the first unusable row's file: --max_bad_rate 0")
-    prepared_dir: str | None = flag(
-        None,
-        "tokenized and packed data is kept here, and used again by runs that would make the same",
-        ("tokenized_path", "dataset_prepared_path"),
-    )
-    data_report: bool = flag(True, "write data_report.html and a histogram of lengths beside the model")
     overwrite_cache: bool = flag(
         False, "accepted: rows are read anew in every run, and --prepared_dir knows when its data is not the same"
-    )
-    ignore_pad_token_for_loss: bool = flag(True, "accepted as True: padding is never trained on", (), None, (True,))
-    train_on_inputs: bool = flag(
-        False, "accepted as False: only answers are trained on", ("train_on_prompt",), None, (False,)
     )
 
 
@@ -170,9 +141,6 @@ class RunArguments:
     plot_loss: bool = flag(True, "write curves as PNG files")
     logging_dir: str | None = flag(None, "TensorBoard files (default: OUTPUT_DIR/runs)")
     force_resume: bool = flag(False, "resume although data, seed or packing changed")
-    eval_file: str | None = flag(None, "questions with expected names: prints a before/after table (run_sft.sh)")
-    eval_samples: int | None = flag(None, "take this many of its questions, evenly spread (default: all)")
-    eval_max_new_tokens: int = flag(256, "longest answer of that table, in tokens")
 
 
 @dataclass

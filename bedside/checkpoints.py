@@ -11,11 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bedside import lineage, logs
+from bedside import launch, lineage, logs
 from bedside.errors import ConfigError
 
-# Inputs that must not change between a run and its resume, and those that only bend the curve.
-_FIXED = ("data", "seed", "packing", "max_length", "template", "mask_history", "world_size")
+# Inputs that only bend the curve; every other one (see `manifest.inputs_section`) must be what it was.
 _ADVISED = ("batch", "accumulation", "learning_rate")
 
 
@@ -26,24 +25,31 @@ def numbered(output_dir: str | Path) -> list[Path]:
 
 
 def last_good(output_dir: str | Path) -> Path | None:
-    """The newest checkpoint that verifies; damaged newer ones are renamed to broken-checkpoint-N, and named."""
+    """The newest checkpoint that verifies; damaged newer ones are renamed to broken-checkpoint-N, and named.
+
+    For one process only: another one that looks at the same time may see a checkpoint that is being renamed.
+    """
     for path in reversed(numbered(output_dir)):
         why = lineage.damage(path)
         if why is None:
             return path
         logs.warn(f"{path}: {why}; set aside as broken-{path.name}, looking for an older one")
-        if logs.rank() == 0:
-            aside = path.with_name(f"broken-{path.name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            path.rename(aside)
+        aside = path.with_name(f"broken-{path.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
     return None
 
 
 def to_resume(wish: str | bool | None, output_dir: str, inputs: dict, force: bool = False) -> Path | None:
     """The checkpoint that --resume_from_checkpoint means (a path, or True for the newest), checked.
 
-    Raises ConfigError if there is none, it is damaged, or it was trained on other inputs.
+    Rank 0 decides for every process. Raises ConfigError if there is none, it is damaged, or it was trained on other
+    inputs.
     """
+    return launch.once(lambda: _chosen(wish, output_dir, inputs, force))
+
+
+def _chosen(wish: str | bool | None, output_dir: str, inputs: dict, force: bool) -> Path | None:
     if wish in (None, False) or str(wish).lower() in ("false", "none", ""):
         return None
     if str(wish).lower() in ("true", "auto", "latest"):
@@ -62,11 +68,12 @@ def to_resume(wish: str | bool | None, output_dir: str, inputs: dict, force: boo
 
 
 def _compare(path: Path, then: dict, now: dict, force: bool) -> None:
-    changed = [name for name in _FIXED if name in then and then[name] != now.get(name)]
+    changed = [name for name in then if name not in _ADVISED and then[name] != now.get(name)]
     if changed and not force:
         raise ConfigError(
-            [f"{path}: {name} was {then[name]} in that run and is {now.get(name)} now; resuming would train on other "
-             f"rows than it thinks. Restore it, start anew, or add --force_resume True" for name in changed]
+            [f"{path}: {name} was {then[name]} in that run and is {now.get(name)} now; a resumed run repeats the "
+             f"uninterrupted one only if it is the same. Restore it, start anew, or add --force_resume True"
+             for name in changed]
         )  # fmt: skip
     for name in _ADVISED:
         if name in then and then[name] != now.get(name):
@@ -85,6 +92,7 @@ class Sealed:
         directory = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         if self.args.should_save and directory.is_dir():
             shutil.rmtree(directory)  # a stale one would mix with the new files and look complete
+        self.accelerator.wait_for_everyone()  # before another rank writes its shard there
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             super()._save_checkpoint(model, trial)
@@ -101,6 +109,13 @@ class Sealed:
                 best_model_checkpoint=self.state.best_model_checkpoint,
                 use_mtime=False,
             )
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Weights gathered from shards name a tied head twice; it is saved once, as without shards."""
+        if state_dict and getattr(self.model.config, "tie_word_embeddings", False):
+            tied = set(getattr(self.model, "_tied_weights_keys", None) or ())
+            state_dict = {name: tensor for name, tensor in state_dict.items() if name not in tied}
+        super()._save(output_dir, state_dict)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """PEFT loads adapters in a precision of its own choice; a bitwise resume needs the one of training."""

@@ -29,6 +29,10 @@ class Parsed:
     def __getitem__(self, group: type) -> Any:
         return self.groups[group]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Every flag by name: what a run was asked for, to be written down."""
+        return {name: value for group in self.groups.values() for name, value in vars(group).items()} | self.trainer
+
 
 class Given(NamedTuple):
     """One flag as it stands on the command line or in a recipe: the name as spelled, its words, and where."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 from typing import Any
 
-from bedside import adapters, lineage, logs, manifest, models, policy
+from bedside import adapters, lineage, logs, models, policy
 from bedside.errors import ConfigError, LineageError
 from bedside.generate import ChatEngine
 from bedside.templates import Template
@@ -29,30 +30,16 @@ def find(base: str | None, adapter: str | None) -> policy.Origin:
             "it: give that one alone"
         )
     named = adapter or base
-    resolved = lineage.resolve(named, base_model=base if adapter else None)
+    resolved = lineage.resolve(named, base if adapter else None, _command(adapter) if adapter else None)
     for note in resolved.notes:
         logs.warn(note)
     if resolved.task != "CAUSAL_LM":
         raise ConfigError(f"{named}: a {resolved.task} model (a reward model?) scores answers and cannot write them")
-    if adapter and base and resolved.manifest:
-        _check_base(base, adapter, resolved)
     return policy.Origin(resolved, named)
 
 
-def _check_base(base: str, adapter: str, resolved: lineage.Resolved) -> None:
-    """Raise LineageError unless the base that was asked for is the one of training."""
-    trained = resolved.manifest["load"]["base"]
-    if resolved.base != base:
-        raise LineageError(
-            f"--base_model {base}: {adapter} was trained on another model ({resolved.base}); "
-            "drop --base_model, or give that one"
-        )
-    if base == trained["name"] or Path(base).is_dir() or not trained["fp"]:
-        return
-    local = manifest.hub_directory(base, resolved.revision)
-    if local is None or lineage.fingerprint(local) != trained["fp"]:
-        known = trained["name"] or trained["path"]
-        raise LineageError(f"--base_model {base}: {adapter} was trained on another model ({known}); drop --base_model")
+def _command(adapter: str) -> str:
+    return f"run: python inference.py --base_model {{base}} --lora_model {shlex.quote(adapter)} --interactive"
 
 
 def text_side(
@@ -93,12 +80,8 @@ def precision(origin: policy.Origin, wanted: dict | None, dtype: str) -> tuple[d
     Raises ConfigError for a model merged into dequantised NF4 that would be quantised again.
     """
     resolved = origin.resolved
-    merge = (resolved.manifest or {}).get("merge") or {}
-    if wanted and not resolved.adapter and merge.get("mode") == "nf4":
-        raise ConfigError(
-            f"{origin.path} was merged with --mode nf4; quantising it again loses the adapter. Drop the "
-            "--load_in flag, or merge again with --mode original"
-        )
+    if wanted:
+        lineage.check_quantisable(resolved.base, resolved.adapter, "drop the --load_in flag")
     trained = resolved.quant if resolved.adapter else None
     if trained and dtype == "auto" and _kind(trained) == _kind(wanted or trained):
         if not wanted:

@@ -24,7 +24,12 @@ def weight_files(directory: Path | str) -> list[Path]:
 
 def identity(directory: Path | str) -> str:
     """`s1:` + SHA-256 over names and contents of the weight files."""
-    names = "".join(f"{path.name}{file_sha256(path)}" for path in weight_files(directory))
+    return identity_of({path.name: file_sha256(path) for path in weight_files(directory)})
+
+
+def identity_of(hashes: dict[str, str]) -> str:
+    """`s1:` + SHA-256 over the names of files and their hashes, `{name: sha256}` in order of their names."""
+    names = "".join(f"{name}{sha}" for name, sha in hashes.items())
     return "s1:" + hashlib.sha256(names.encode()).hexdigest()[:32]
 
 
@@ -45,3 +50,14 @@ def fingerprint(directory: Path | str) -> str:
                 stream.seek(max(0, min(size - _BLOCK, 8 + header + (size - header) * block // _BLOCKS)))
                 digest.update(stream.read(_BLOCK))
     return "q2:" + digest.hexdigest()[:32]
+
+
+def hub_directory(name: str, revision: str = "main") -> Path | None:
+    """Where a hub model lies in the local cache, or None."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, ValueError):
+        return None

@@ -25,12 +25,28 @@ from bedside.data_args import (
 )
 from bedside.flagtable import Flag, table
 from bedside.spellings import ACCEPTED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES
+from bedside.stage_args import (
+    ChatArguments,
+    EvalArguments,
+    LabelArguments,
+    OddsRatioArguments,
+    PairArguments,
+    PreferenceArguments,
+    PretrainArguments,
+    SupervisedArguments,
+)
 from bedside.usage import COMMON
 
 PATH = Path("docs/flags.md")
-STAGE = (ModelArguments, AdapterArguments, DataArguments, RunArguments)
+STAGE = (ModelArguments, AdapterArguments, DataArguments, ChatArguments)
+LAST = (EvalArguments, RunArguments)
 SCRIPTS = {
-    "supervised_finetuning.py": (STAGE, "SFTConfig"),
+    "pretraining.py": ((*STAGE[:3], PretrainArguments, RunArguments), "SFTConfig"),
+    "supervised_finetuning.py": ((*STAGE, SupervisedArguments, *LAST), "SFTConfig"),
+    "reward_modeling.py": ((*STAGE, PairArguments, RunArguments), "RewardConfig"),
+    "dpo_training.py": ((*STAGE, PairArguments, PreferenceArguments, *LAST), "DPOConfig"),
+    "orpo_training.py": ((*STAGE, PairArguments, OddsRatioArguments, *LAST), "PairConfig"),
+    "kto_training.py": ((*STAGE, PairArguments, LabelArguments, *LAST), "KTOConfig"),
     "merge_peft_adapter.py": ((MergeArguments,), None),
     "inference.py": ((InferenceArguments,), None),
     "build_domain_tokenizer.py": ((VocabularyArguments,), None),

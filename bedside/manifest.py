@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bedside import lineage, probe
+from bedside.card import languages_of, write_card
 from bedside.data.ledger import Ledger
 from bedside.policy import Origin
 from bedside.templates import Template
@@ -23,6 +24,7 @@ def data_section(ledger: Ledger) -> list[dict]:
             "rows": account["rows"],
             "used": account["kept"],
             "rejected": {**account["dropped"], **({"W_OVERLONG": account["overlong"]} if account["overlong"] else {})},
+            **({"languages": spoken} if (spoken := languages_of(Path(name))) else {}),
         }
         for name, account in files.items()
     ]
@@ -38,13 +40,16 @@ class Sealer:
     quant: dict | None
     tokenizer: Any
     stops: list[int]
-    template: Template
+    template: Template | None  # None where no chat is trained
     data: list[dict]
     given: dict[str, Any]
     config: Any
     inputs: dict
     vllm: str = "adapter"
     resumed_from: str | None = None
+    task: str = "CAUSAL_LM"
+    reference: dict | None = None  # what a preference stage compared with: kind, id, path
+    rows: int | None = None  # of the vocabulary, where the adapter holds more than the base
 
     def __call__(self, directory: Path, metrics: dict, model: Any = None) -> dict:
         """Seal the stage's output: manifest with the probe of `model`, and the model card."""
@@ -55,17 +60,27 @@ class Sealer:
 
     def checkpoint(self, directory: Path) -> None:
         """Seal a checkpoint, so that it can be resumed, merged or served as it is."""
-        write_generation_config(directory, self.stops, self.tokenizer.pad_token_id)
-        self._write(directory, "checkpoint", {}, None)
+        self.settings(directory)
+        write_card(directory, self._write(directory, "checkpoint", {}, None))
+
+    def settings(self, directory: Path) -> None:
+        """Stops and pad of a model that writes; a reward model does not."""
+        if self.task == "CAUSAL_LM":
+            write_generation_config(directory, self.stops, self.tokenizer.pad_token_id)
 
     def _write(self, directory: Path, kind: str, metrics: dict, probed: dict | None) -> dict:
         resolved = self.origin.resolved
-        load: dict[str, Any] = {"task": "CAUSAL_LM", "num_labels": None, "quant": self.quant, "rows": None}
+        labels = 1 if self.task == "SEQ_CLS" else None
+        load: dict[str, Any] = {"task": self.task, "num_labels": labels, "quant": self.quant}
+        # An adapter that goes on with another holds the rows that the other added.
+        load["rows"] = self.rows or (resolved.rows if self.how == "continued" else None)
         load["vllm"] = "full" if self.how == "full" else self.vllm
-        if self.how != "full":
-            base = resolved.base
-            local = Path(base) if Path(base).is_dir() else hub_directory(base, resolved.revision)
-            load |= {"base": lineage.base_record(directory, base, local, resolved.revision), "lora_dtype": "float32"}
+        if self.how == "continued" and (resolved.manifest or {}).get("load", {}).get("vllm") == "merge_only":
+            load["vllm"] = "merge_only"
+        local = Path(resolved.base)
+        local = local if local.is_dir() else lineage.hub_directory(resolved.base, resolved.revision)
+        base = lineage.base_record(directory, resolved.base, local, resolved.revision)
+        load |= {} if self.how == "full" else {"base": base, "lora_dtype": "float32"}
         how = {"continued": "continued", "new adapter": "base", "full": "init"}[self.how]
         config = self.config
         world = {"size": config.world_size, "batch": config.per_device_train_batch_size}
@@ -77,19 +92,30 @@ class Sealer:
             load,
             parents=lineage.parents_of(resolved, self.origin.path, directory, how),
             tokenizer=self.tokenizer,
-            template={"name": self.template.name, "thinking": self.template.thinking,
-                      "tool_format": self.template.tool_format,
-                      "reasoning_parser": self.template.reasoning_parser, "tool_parser": self.template.tool_parser,
-                      "stops": self.stops},
+            template=template_section(self.template, self.stops) if self.template else None,
+            reference=self.reference or {"kind": "none"},
             data=self.data,
             args={key: value for key, value in self.given.items() if "token" not in key or "tokens" in key},
             seed=config.seed,
             world=world,
             inputs=self.inputs,
             metrics=metrics,
+            **({"start": base} if self.how == "full" else {}),
             probe=probed,
             resumed_from=[self.resumed_from] if self.resumed_from else [],
         )  # fmt: skip
+
+
+def template_section(template: Template, stops: list[int]) -> dict:
+    """What a server must know of the template that a model was trained with."""
+    return {
+        "name": template.name,
+        "thinking": template.thinking,
+        "tool_format": template.tool_format,
+        "reasoning_parser": template.reasoning_parser,
+        "tool_parser": template.tool_parser,
+        "stops": stops,
+    }
 
 
 def write_generation_config(directory: Path, stops: list[int], pad: int) -> None:
@@ -99,62 +125,22 @@ def write_generation_config(directory: Path, stops: list[int], pad: int) -> None
     GenerationConfig(eos_token_id=stops, pad_token_id=pad).save_pretrained(directory)
 
 
-def hub_directory(name: str, revision: str) -> Path | None:
-    """Where a hub model lies in the local cache, or None."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError):
-        return None
-
-
-def inputs_section(ledger: Ledger, config: Any, template_source: str) -> dict:
-    """What must be the same when a run is resumed (see `bedside.checkpoints`)."""
-    files = {Path(name).name: lineage.file_sha256(Path(name))[:16] for name in ledger.files}
+def inputs_section(ledger: Ledger, config: Any, template: Template | None, **more: Any) -> dict:
+    """What must be the same when a run is resumed (see `bedside.checkpoints`); `more` is what only this stage has."""
+    files: dict[str, str] = {}
+    for name in ledger.files:  # two directories may hold files of one name
+        files[Path(name).name] = files.get(Path(name).name, "") + lineage.file_sha256(Path(name))[:16]
+    total = ledger.total()
     return {
         "data": files,
+        "rows": {"kept": total.kept, "over the cap": total.capped, **ledger.samples},
         "seed": config.seed,
-        "packing": bool(config.packing),
+        "packing": bool(getattr(config, "packing", False)),
         "max_length": config.max_length,
-        "template": hashlib.sha256(template_source.encode()).hexdigest()[:16],
+        "template": hashlib.sha256(template.source.encode()).hexdigest()[:16] if template else None,
         "world_size": config.world_size,
         "batch": config.per_device_train_batch_size,
         "accumulation": config.gradient_accumulation_steps,
         "learning_rate": config.learning_rate,
+        **more,
     }
-
-
-def write_card(directory: Path, manifest: dict) -> None:
-    """README.md from the manifest, replacing the ones that libraries wrote (they hold local paths)."""
-    base = manifest["load"].get("base") or manifest.get("merge", {}).get("base") or {}
-    chain = [f"| {parent['stage']} | {parent['how']} | `{parent['id']}` |" for parent in reversed(manifest["parents"])]
-    chain.append(f"| **{manifest['stage']}** | this model | `{manifest['id']}` |")
-    rows = [f"| {item['file']} | {item['rows']} | {item['used']} |" for item in manifest.get("data") or []]
-    numbers = [
-        f"| {key} | {value:.4g} |" for key, value in manifest.get("metrics", {}).items() if isinstance(value, float)
-    ]
-    front = ["---"]
-    if base.get("name"):
-        front += [f"base_model: {base['name']}"]
-    front += [
-        f"library_name: {'peft' if manifest['kind'] == 'adapter' else 'transformers'}",
-        "tags: [medical, bedside]",
-        "---",
-    ]
-    body = [
-        f"# {directory.resolve().name}",
-        "",
-        "**Not for clinical use.** A research model; its answers are not medical advice.",
-        "",
-        "| stage | how | id |",
-        "| --- | --- | --- |",
-        *chain,
-    ]
-    if rows:
-        body += ["", "| data | rows | used |", "| --- | --- | --- |", *rows]
-    if numbers:
-        body += ["", "| measure | value |", "| --- | --- |", *numbers]
-    body += ["", "Written by bedside from `lineage.json`, which is what its tools read.", ""]
-    (directory / "README.md").write_text("\n".join([*front, "", *body]), encoding="utf-8")

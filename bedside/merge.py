@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bedside import adapters, lineage, logs, manifest, models
+from bedside import adapters, card, lineage, logs, manifest, models, reward_model
 from bedside.errors import ConfigError, LineageError
 from bedside.merge_source import Source, vocabulary_rows
 
@@ -33,13 +33,13 @@ _TOKENIZER_FILES = (
 
 def plain_base(source: Source, dtype: str) -> PreTrainedModel:
     """The base's own weights in `dtype`, on the CPU, with the vocabulary rows that the adapter has."""
-    return _with_rows(models.load_base(source.base, dtype, num_labels=source.num_labels), source)
+    return _ready(models.load_base(source.base, dtype, num_labels=source.num_labels), source)
 
 
 def quantised_base(source: Source) -> PreTrainedModel:
     """The base as it was in training."""
     compute = source.quant.get("compute") or "auto"
-    return _with_rows(models.load_base(source.base, compute, source.quant, num_labels=source.num_labels), source)
+    return _ready(models.load_base(source.base, compute, source.quant, num_labels=source.num_labels), source)
 
 
 def dequantised_base(source: Source, dtype: str) -> PreTrainedModel:
@@ -57,6 +57,12 @@ def dequantised_base(source: Source, dtype: str) -> PreTrainedModel:
 def base_for(source: Source, mode: str, dtype: str) -> PreTrainedModel:
     """What the adapter is folded into."""
     return dequantised_base(source, dtype) if mode == "nf4" else plain_base(source, dtype)
+
+
+def _ready(base: PreTrainedModel, source: Source) -> PreTrainedModel:
+    if source.num_labels:
+        reward_model.exact_head(base, source.base)
+    return _with_rows(base, source)
 
 
 def _with_rows(base: PreTrainedModel, source: Source) -> PreTrainedModel:
@@ -95,7 +101,8 @@ def attach(source: Source, base: PreTrainedModel) -> PeftModel:
 
 
 def fold(model: PeftModel, dtype_name: str) -> PreTrainedModel:
-    """The base with the adapter added in float32, a layer at a time, as `dtype_name`; `model` must not have been run.
+    """The base with the adapter added in float32, a layer at a time, as `dtype_name` (a reward model's head stays
+    float32, to the bit); `model` must not have been run.
 
     Raises LineageError if the adapter holds numbers that are not finite.
     """
@@ -122,7 +129,7 @@ def fold(model: PeftModel, dtype_name: str) -> PreTrainedModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         merged = model.merge_and_unload(safe_merge=True)
-    return merged.to(dtype)
+    return reward_model.narrowed(merged, dtype)
 
 
 def save(
@@ -193,21 +200,17 @@ def bytes_needed(base: str, stored: str, dtype: str) -> int:
 
 
 def seal(
-    directory: Path, output: str, source: Source, mode: str, dtype: str, tokenizer: Any, template: dict,
+    directory: Path, output: str, source: Source, mode: str, dtype: str, tokenizer: Any, template: dict | None,
     report: Report | None, probed: dict | None,
 ) -> dict:  # fmt: skip
     """Write lineage.json, give the finished directory its name, and write the card; returns the manifest."""
     trained = source.resolved.manifest or {}
-    parents = lineage.parents_of(source.resolved, source.adapter, Path(output), "merged")
-    if not parents:  # foreign: its weights are all that is known of it
-        place = os.path.relpath(source.adapter, output)
-        older = (lineage.read(source.base) or {}).get("parents", [])
-        parents = [
-            {"id": lineage.identity(source.adapter), "stage": "unknown", "path": place, "how": "merged"},
-            *older,
-        ]
+    parents = lineage.parents_of(source.resolved, source.adapter, Path(output), "merged") or _foreign(source, output)
     quant = source.quant["type"] if source.quant else "none" if trained else None
-    section = {"mode": mode, "dtype": dtype, "trained_quant": quant, "base": trained.get("load", {}).get("base")}
+    base = trained.get("load", {}).get("base")
+    if base and base.get("path"):
+        base = base | {"path": os.path.relpath(source.base, output)}
+    section = {"mode": mode, "dtype": dtype, "trained_quant": quant, "base": base}
     metrics = {}
     if report:
         measured = {"kl": report.error, "ratio": report.ratio, "effect_kl": report.effect}
@@ -215,13 +218,30 @@ def seal(
         section |= measured
         metrics = {"merge error": report.error, "merge error / adapter effect": report.ratio}
     load = {"task": source.task, "num_labels": source.num_labels, "quant": None, "rows": None, "vllm": "full"}
+    if template["name"] == "none" or trained and not trained.get("template"):
+        template = None  # no chat was trained, so the next stage is free to choose one
     written = lineage.write(
         directory, "merge", "merged", load, parents=parents, tokenizer=tokenizer, template=template,
-        data=trained.get("data", []), merge=section, metrics=metrics, **({"probe": probed} if probed else {}),
+        data=trained.get("data", []), args=_datasets(trained), merge=section, metrics=metrics,
+        **({"probe": probed} if probed else {}),
     )  # fmt: skip
     _publish(directory, output)
-    manifest.write_card(Path(output), written)
+    card.write_card(Path(output), written)
     return written
+
+
+def _foreign(source: Source, output: str) -> list[dict]:
+    """The parents of what is made from an adapter without lineage: its weights are all that is known of it."""
+    place = os.path.relpath(source.adapter, output)
+    first = {"id": lineage.identity(source.adapter), "stage": "unknown", "path": place, "how": "merged"}
+    older = lineage.Resolved(source.base, manifest=lineage.read(source.base))
+    return [first, *lineage.parents_of(older, source.base, Path(output), "base")]
+
+
+def _datasets(trained: dict) -> dict:
+    """Of the arguments of training what the card tells: names of datasets."""
+    name = (trained.get("args") or {}).get("dataset")
+    return {"dataset": name} if name else {}
 
 
 def _publish(temporary: Path, output: str) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bedside import models, probe
+from bedside import models, probe, reward_model
 from bedside.merge import attach
 from bedside.merge_source import Source
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 KL_LIMIT, SCORE_LIMIT = 3e-5, 0.01
 _ROUNDING = 0.25  # of what the file's precision does to the arithmetic of the base alone
 _SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-_PREFIX = 8  # a reward model scores the text cut after every eighth token
 
 
 @dataclass(frozen=True)
 class Sides:
     """A base with the adapter off and on: outputs `(T, V)`, what its own precision does to it, and the distance of
-    each to the probe of training (nats, None without one)."""
+    each to the probe of training (nats or points of a score, None without one)."""
 
     off: torch.Tensor
     on: torch.Tensor
     noise: float
     probe_off: float | None
     probe_on: float | None
+    probe_limit: float = probe.LIMIT
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,7 @@ def outputs(model: torch.nn.Module, ids: list[int], task: str) -> torch.Tensor:
     with torch.no_grad():
         if task == "CAUSAL_LM":
             return model(input_ids=torch.tensor([ids], device=device)).logits[0].float().log_softmax(-1).cpu()
-        starts = [ids[:end] for end in range(_PREFIX, len(ids) + 1, _PREFIX)]
-        rows = [model(input_ids=torch.tensor([start], device=device)).logits[0] for start in starts]
-        return torch.stack(rows).float().cpu()
+    return probe.scores(model, ids)
 
 
 def exact_outputs(model: torch.nn.Module, ids: list[int], task: str) -> torch.Tensor:
@@ -159,14 +157,15 @@ def nll(logprobs: torch.Tensor, ids: list[int]) -> float:
 
 def sides(build: Callable[[], Any], source: Source, ids: list[int], exact: bool) -> Sides:
     """Measure a base that `build` loads, without and with the adapter, in float32 if `exact`, else in its own."""
-    kept = (source.resolved.manifest or {}).get("probe") if source.task == "CAUSAL_LM" else None
+    kept = (source.resolved.manifest or {}).get("probe")
     base = build().eval()
     own, probe_off = outputs(base, ids, source.task), probe.distance(base, kept) if kept else None
     off = exact_outputs(base, ids, source.task) if exact else own
     model = attach(source, base)
     probe_on = probe.distance(model, kept) if kept else None
     on = exact_outputs(model, ids, source.task) if exact else outputs(model, ids, source.task)
-    return Sides(off, on, difference(off, own, source.task), probe_off, probe_on)
+    limit = probe.limit(kept) if kept else probe.LIMIT
+    return Sides(off, on, difference(off, own, source.task), probe_off, probe_on, limit)
 
 
 def probe_line(trained: Sides) -> tuple[bool, str]:
@@ -174,10 +173,11 @@ def probe_line(trained: Sides) -> tuple[bool, str]:
 
     Another kind of processor moves the probe beyond the limit too, but by far less than losing the adapter does.
     """
-    passed = trained.probe_on <= probe.LIMIT or trained.probe_on <= trained.probe_off / 2
+    passed = trained.probe_on <= trained.probe_limit or trained.probe_on <= trained.probe_off / 2
     verdict = "OK" if passed else "FAILED: this is not the model that training left"
     on, off = f"{trained.probe_on:.4f}", f"{trained.probe_off:.4f}"
-    return passed, f"probe of training: {on} nats off with the adapter, {off} without it; {verdict}"
+    unit = "nats" if trained.probe_limit == probe.LIMIT else "points"
+    return passed, f"probe of training: {on} {unit} off with the adapter, {off} without it; {verdict}"
 
 
 def report(
@@ -209,6 +209,8 @@ def reread(
 ) -> tuple[Report, Any]:
     """The report on the written model, and that model, read back from disk."""
     model = models.load_base(str(directory), dtype, num_labels=source.num_labels)
+    if source.num_labels:
+        reward_model.exact_head(model, str(directory))
     merged = exact_outputs(model, ids, source.task)
     change = f"{(source.quant or {}).get('type')}->{_SHORT[dtype]}"
     return report(same, trained, merged, ids, source.task, max_ratio, change), model

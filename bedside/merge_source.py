@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,26 +49,22 @@ def check_adapter(path: str) -> dict:
     return config
 
 
-def source_of(adapter: str, base_model: str | None, trained_quant: str | None, cache_dir: str | None) -> Source:
+def source_of(
+    adapter: str, base_model: str | None, trained_quant: str | None, cache_dir: str | None, output: str = "merged"
+) -> Source:
     """Adapter and base by lineage.json, or for a foreign adapter by its own config and the user's word.
 
-    Raises ConfigError for what is not an adapter, LineageError for another base or changed weights.
+    Raises ConfigError for what is not an adapter, LineageError for another base or changed weights, with the command
+    that merges into `output` what can be merged.
     """
     config = check_adapter(adapter)
     if base_model:
         models.check_model_path(base_model, "--base_model_name_or_path")
-    resolved = lineage.resolve(adapter, base_model)
-    if base_model and Path(base_model).is_dir() and Path(base_model).resolve() != Path(resolved.base).resolve():
-        raise LineageError(
-            f"--base_model_name_or_path {base_model} is not the model {adapter} was trained on; that one is "
-            f"{resolved.base}: drop the flag"
-        )
-    if lineage.is_adapter(resolved.base):
-        raise LineageError(f"{adapter}: its base {resolved.base} is itself an adapter; merge that one first")
+    resolved = lineage.resolve(adapter, base_model, command_for(adapter, output))
     if resolved.task not in TASKS:
         raise ConfigError(f"{adapter}: task {resolved.task}; expected one of {', '.join(TASKS)}")
     base = models.local_copy(resolved.base, resolved.revision, cache_dir)
-    _check_base(adapter, base, resolved.manifest)
+    _check_base(adapter, base, resolved.manifest, command_for(adapter, output))
     for note in resolved.notes:
         logs.warn(note)
     shapes = _tensor_shapes(adapter)
@@ -77,16 +74,23 @@ def source_of(adapter: str, base_model: str | None, trained_quant: str | None, c
     )
 
 
-def _check_base(adapter: str, base: str, manifest_: dict | None) -> None:
-    """The fingerprint of training, and that this adapter is not in the base already."""
+def command_for(adapter: str, output: str) -> str:
+    """The command that merges `adapter` into the base that is to be written for `{base}`."""
+    flags = f"--peft_model_path {shlex.quote(adapter)} --output_dir {shlex.quote(output)}"
+    return f"run: python merge_peft_adapter.py --base_model_name_or_path {{base}} {flags}"
+
+
+def _check_base(adapter: str, base: str, manifest_: dict | None, command: str) -> None:
+    """What could not be seen before a hub model was downloaded: its weights, and the fingerprint of training."""
     if not lineage.weight_files(base):
         raise LineageError(f"{adapter}: its base {base} has no safetensors weights; the copy is incomplete")
     wanted = manifest_ and manifest_["load"]["base"].get("fp")
     if wanted and wanted != lineage.fingerprint(base):
-        raise LineageError(f"{adapter}: {base} is not the model it was trained on (its weights differ)")
-    merged = [parent["id"] for parent in (lineage.read(base) or {}).get("parents", []) if parent["how"] == "merged"]
-    if lineage.identity(adapter) in merged:
-        raise LineageError(f"{base} already holds {adapter}; merging it again would apply it twice")
+        known = manifest_["load"]["base"]["name"] or manifest_["load"]["base"]["path"]
+        raise LineageError(
+            f"{adapter}: {base} is not the model it was trained on, {known} (its weights differ); "
+            f"{command.replace('{base}', known)}"
+        )
 
 
 def _trained_quant(resolved: lineage.Resolved, said: str | None) -> dict | None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bedside import logs, own_template, templates
+from bedside import logs, own_template, reward_model, templates
 from bedside.errors import ConfigError
 from bedside.templates import Template
 
@@ -23,7 +23,8 @@ def check_model_path(name: str, what: str = "--model_name_or_path") -> None:
     """Raise ConfigError for a directory that cannot be a model, before anything heavy is imported."""
     path = Path(name)
     if path.is_dir():
-        if not any((path / file).exists() for file in ("config.json", "adapter_config.json")):
+        # With a lineage.json, `lineage.resolve` says better what is missing.
+        if not any((path / file).exists() for file in ("config.json", "adapter_config.json", "lineage.json")):
             seen = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
             raise ConfigError(f"{what} {name}: no config.json in this directory (it holds {seen})")
     elif path.is_file():
@@ -199,7 +200,8 @@ def load_base(
 ) -> PreTrainedModel:
     """A causal LM from safetensors, never upcast; `quantisation` is `{"bits": 4, "type": "nf4", "double": True}`.
 
-    With `num_labels` it is a sequence classifier (a reward model has 1). Raises ConfigError when it cannot be loaded.
+    With `num_labels` it is a sequence classifier; a reward model has 1, and its head is float32. Raises ConfigError
+    when it cannot be loaded.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -219,15 +221,23 @@ def load_base(
         **({"quantization_config": quantised} if quantised else {}),
         **({"num_labels": num_labels} if num_labels else {}),
     }
-    loader = AutoModelForSequenceClassification if num_labels else AutoModelForCausalLM
-    model = _from_hub(lambda: loader.from_pretrained(name, **shared, **keywords), name, "model")
+    if num_labels:
+        reward_model.check_labels(config, name, num_labels)
+        with reward_model.quiet_head():
+            loader = AutoModelForSequenceClassification
+            model = _from_hub(lambda: loader.from_pretrained(name, **shared, **keywords), name, "model")
+        reward_model.exact_head(model, name)
+    else:
+        model = _from_hub(lambda: AutoModelForCausalLM.from_pretrained(name, **shared, **keywords), name, "model")
     keep_nf4_as_loaded(model)
     return model
 
 
 def check_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     """Raise ConfigError if the tokenizer has ids that the model has no row for; their look-up would crash."""
-    rows, last = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values())
+    weight = model.get_input_embeddings().weight
+    rows = getattr(weight, "ds_shape", weight.shape)[0]  # ZeRO-3 leaves an empty tensor where it cut a weight
+    last = max(tokenizer.get_vocab().values())
     if last >= rows:
         raise ConfigError(
             f"the tokenizer reaches id {last}, the model has {rows} rows; give the model rows for the new tokens with "

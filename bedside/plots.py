@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+PER_TOKEN, PER_PAIR = "nats per trained token", "nats per pair"  # what a loss is the mean of
 _BLUE, _ORANGE, _GREY = "#2563eb", "#ea580c", "#9ca3af"
 
 
@@ -40,8 +41,11 @@ def _draw(path: Path, title: str, label: str, lines: list[tuple], log: bool = Fa
     figure.savefig(path, dpi=120)
 
 
-def training_curves(history: list[dict], directory: Path) -> list[Path]:
-    """Write the PNGs that `history` (the trainer's `log_history`) has points for; returns their paths."""
+def training_curves(history: list[dict], directory: Path, unit: str = PER_TOKEN) -> list[Path]:
+    """Write the PNGs that `history` (the trainer's `log_history`) has points for; returns their paths.
+
+    `unit` is that of the loss; a perplexity is the exponential of one that is counted a token.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     written = []
 
@@ -54,18 +58,28 @@ def training_curves(history: list[dict], directory: Path) -> list[Path]:
     x, y = _series(history, "loss")
     ex, ey = _series(history, "eval_loss")
     dots = {"marker": "o", "markersize": 4, "color": _ORANGE}
-    save("loss.png", "Loss", "nats per trained token", [
+    save("loss.png", "Loss", unit, [
         (x, y, "train, each log", {"color": _GREY, "linewidth": 0.8}),
         (x if len(x) > 20 else [], _smooth(y), "train, smoothed", {"color": _BLUE}),
         (ex, ey, "held-out", dots),
     ])  # fmt: skip
-    perplexities = [math.exp(min(value, 50)) for value in ey]
-    steep = bool(ey) and max(perplexities) > 5 * min(perplexities)
+    perplexities = [math.exp(min(value, 50)) for value in ey] if unit == PER_TOKEN else []
+    ex = ex if perplexities else []
+    steep = bool(perplexities) and max(perplexities) > 5 * min(perplexities)
     save("perplexity.png", "Held-out perplexity", "exp(nats per trained token)",
          [(ex, perplexities, "held-out", dots)], log=steep)  # fmt: skip
     for name, key, title, label in (
+        ("reward_margin.png", "rewards/margins", "Reward margin, chosen - rejected", "reward"),
+        ("reward_accuracy.png", "rewards/accuracies", "Pairs whose chosen answer is rewarded more", "share"),
+    ):
+        save(name, title, label, [
+            (*_series(history, key), "train", {"color": _BLUE}),
+            (*_series(history, f"eval_{key}"), "held-out", dots),
+        ])  # fmt: skip
+    for name, key, title, label in (
         ("learning_rate.png", "learning_rate", "Learning rate", "learning rate"),
         ("grad_norm.png", "grad_norm", "Gradient norm before clipping", "L2 norm"),
+        ("accuracy.png", "eval_accuracy", "Held-out pairs ranked right", "share of pairs"),
         ("epoch.png", "epoch", "Epoch", "epochs"),
     ):
         x, y = _series(history, key)

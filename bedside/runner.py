@@ -11,12 +11,20 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bedside import checkpoints, lineage, logs, manifest
+from bedside import checkpoints, guards, launch, lineage, logs, manifest, models, plots, policy, settle
 from bedside.adapters import trainable_share
+from bedside.args import AdapterArguments, ModelArguments, RunArguments
+from bedside.cli import Parsed
+from bedside.data.ledger import Ledger
 from bedside.errors import ConfigError
+from bedside.stage_args import ChatArguments
+from bedside.templates import Template
 
 # What a run leaves in its output directory, and so what --overwrite_output_dir may remove. Nothing else is touched.
 _OURS = (
@@ -24,8 +32,65 @@ _OURS = (
     "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "vocab.json", "merges.txt", "README.md", "ledger.json", "rejected.jsonl", "metrics.json", "trainer_state.json",
     "training_args.bin", "runs", "plots", "eval_before.json", "eval_after.json", "data_report.html",
-    "data_lengths.png", "rejected_of_stopped_run.jsonl",
+    "data_lengths.png", "rejected_of_stopped_run.jsonl", "ref", "heldout_pairs.json",
 )  # fmt: skip
+
+
+@dataclass
+class Start:
+    """Where a run begins: its output directory, the model that it starts from, the run that it goes on with."""
+
+    output: Path
+    origin: policy.Origin
+    resume: str | bool | None
+    overwrite: bool
+
+    @property
+    def resuming(self) -> bool:
+        """Whether --resume_from_checkpoint was given."""
+        return bool(self.resume)
+
+
+def start(args: Parsed, stage: str, tasks: tuple[str, ...] = ("CAUSAL_LM",)) -> Start:
+    """Settle the flags of a stage and find what they name; nothing heavy is loaded and nothing removed yet.
+
+    Raises ConfigError and LineageError for flags and directories that contradict each other.
+    """
+    logs.setup()
+    settle.training(args, stage)
+    model, adapter = args[ModelArguments], args[AdapterArguments]
+    models.check_model_path(model.model_name_or_path)
+    wish = args.trainer.pop("resume_from_checkpoint", None)
+    overwrite = args[RunArguments].overwrite_output_dir
+    output = prepare_output(args.trainer["output_dir"], overwrite, bool(wish))
+    given = "model_name_or_path" in args.given
+    origin = policy.origin_of(model.model_name_or_path, adapter.peft_path, adapter.use_peft, given, tasks)
+    return Start(output, origin, wish, overwrite)
+
+
+def text_side(args: Parsed, begun: Start) -> tuple[Any, Template]:
+    """Tokenizer and template of a stage that trains on chats (see `policy.text_side`)."""
+    model, chat = args[ModelArguments], args[ChatArguments]
+    return policy.text_side(
+        begun.origin, model.tokenizer_name_or_path, settle.loading(model, False), chat.template_name,
+        chat.tool_format, chat.allow_template_change,
+    )  # fmt: skip
+
+
+def claim(begun: Start, ledger: Ledger) -> None:
+    """The data is good: an earlier run's files go, if that is wished, and the account of the rows is written."""
+    clear_output(begun.output, begun.overwrite, begun.resuming)
+    if logs.rank() == 0:
+        ledger.write(begun.output)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Where a trainer is made: what the library says against the flags is a ConfigError, not a traceback."""
+    try:
+        yield
+    except (ValueError, NotImplementedError, ImportError) as error:
+        raise ConfigError(f"the trainer refuses these flags: {' '.join(str(error).split())}") from None
 
 
 def prepare_output(output_dir: str, overwrite: bool, resuming: bool) -> Path:
@@ -74,8 +139,6 @@ def settle_precision(trainer: dict[str, Any]) -> None:
     cuda = torch.cuda.is_available() and not trainer.get("use_cpu")
     if not cuda:
         problems = []
-        if trainer.get("fp16_full_eval"):
-            problems.append("--fp16_full_eval True: needs a CUDA GPU; drop the flag")
         if trainer.get("ddp_backend") == "nccl":
             problems.append("--ddp_backend nccl: needs CUDA GPUs; use gloo, or drop the flag")
         if trainer.get("tf32"):
@@ -86,7 +149,8 @@ def settle_precision(trainer: dict[str, Any]) -> None:
             raise ConfigError(problems)
         if trainer.get("fp16"):
             logs.warn("--fp16 needs a CUDA GPU; computing in float32 on this CPU (use --bf16 True for bfloat16)")
-        trainer["fp16"], trainer["bf16"], trainer["use_cpu"] = False, bool(trainer.get("bf16")), True
+        trainer["fp16"], trainer["bf16"] = False, bool(trainer.get("bf16"))
+        launch.on_cpu(trainer)
         return
     can = torch.cuda.is_bf16_supported(including_emulation=False)
     if trainer.get("bf16") and not can:
@@ -107,6 +171,7 @@ def trainer_config(config: type, trainer: dict[str, Any], logging_dir: str | Non
         made = config(**trainer)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"the trainer refuses these flags: {' '.join(str(error).split())}") from None
+    launch.settle_processes(made, trainer)
     set_seed(made.seed)
     return made
 
@@ -116,6 +181,7 @@ def train(trainer: Any, resume: Path | None, do_train: bool, do_eval: bool) -> d
     metrics: dict[str, Any] = {}
     started = time.time()
     if do_train:
+        guards.watch_first_steps(trainer)
         result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         metrics |= result.metrics
         if not math.isfinite(metrics.get("train_loss", 0.0)):
@@ -123,9 +189,14 @@ def train(trainer: Any, resume: Path | None, do_train: bool, do_eval: bool) -> d
     if do_eval and trainer.eval_dataset is not None:
         metrics |= trainer.evaluate()
     metrics["wall_seconds"] = round(time.time() - started, 1)
-    if "train_loss" in metrics:
+    if "train_loss" in metrics and _unit(trainer) == plots.PER_TOKEN:
         metrics["train_perplexity"] = math.exp(min(metrics["train_loss"], 700.0))
     return metrics
+
+
+def _unit(trainer: Any) -> str:
+    """What the trainer's loss is a mean of; trainers of pairs say so by an attribute `loss_unit`."""
+    return getattr(trainer, "loss_unit", plots.PER_TOKEN)
 
 
 def save(
@@ -136,13 +207,11 @@ def save(
     if trainer.args.should_save:
         (directory / "training_args.bin").unlink(missing_ok=True)  # a pickle, with the access token in clear
         tokenizer.save_pretrained(directory)
-        manifest.write_generation_config(directory, seal.stops, tokenizer.pad_token_id)
+        seal.settings(directory)
         trainer.save_state()
         write_json(directory / "metrics.json", metrics)
         if plot:
-            from bedside.plots import training_curves
-
-            for path in training_curves(trainer.state.log_history, directory / "plots"):
+            for path in plots.training_curves(trainer.state.log_history, directory / "plots", _unit(trainer)):
                 logs.info(f"curve: {path}")
         # Sharded parameters cannot be probed from one rank.
         sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from bedside import logs, templates, trainer_checks
+from bedside import launch, logs, templates, trainer_checks
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.cli import Parsed
 from bedside.data import build
 from bedside.errors import ConfigError
+from bedside.stage_args import ChatArguments, EvalArguments
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 _INITS = ("true", "false", "gaussian", "orthogonal", "pissa", "olora")
@@ -148,7 +149,7 @@ def _data(data: DataArguments, trainer: dict) -> list[str]:
     for name in ("max_train_samples", "max_eval_samples"):
         if getattr(data, name) is not None and getattr(data, name) < 1:
             setattr(data, name, None)  # MedicalGPT's -1 is "all"
-    return problems + roles_and_template(data)
+    return problems
 
 
 def _output(trainer: dict, model: ModelArguments, adapter: AdapterArguments, overwrite: bool) -> list[str]:
@@ -166,11 +167,15 @@ def training(parsed: Parsed, stage: str) -> None:
     data, run, trainer = parsed[DataArguments], parsed[RunArguments], parsed.trainer
     problems = _model(model) + _adapter(adapter, model, parsed.given)  # whether the base is quantised comes first
     problems += _data(data, trainer) + trainer_checks.check(trainer)
+    problems += roles_and_template(parsed[ChatArguments]) if ChatArguments in parsed.groups else []
     if run.stage not in (None, stage):
         problems.append(f"--stage {run.stage}: this script is the {stage} stage; run that stage's script")
     held_out = data.validation_file_dir or data.eval_dataset or data.validation_split_percentage or data.val_size
-    trainer_checks.fill(trainer, bool(held_out), adapter.use_peft, f"outputs-{stage}")
+    trainer_checks.fill(trainer, bool(held_out), adapter.use_peft, stage)
     problems += _output(trainer, model, adapter, run.overwrite_output_dir)
+    questions = parsed[EvalArguments].eval_file if EvalArguments in parsed.groups else None
+    quantised = model.load_in_4bit or model.load_in_8bit
+    problems += launch.problems(trainer, quantised, adapter.init_lora_weights, questions)
     if problems:
         raise ConfigError(problems)
     for note in parsed.notes:
@@ -184,8 +189,16 @@ def several(paths: str | None) -> list[str]:
     return [path.strip() for path in paths.split(",") if path.strip()]
 
 
-def chat_files(data: DataArguments, wants_eval: bool, seed: int) -> dict:
-    """Keywords of `chats.read_sets` from the data flags."""
+def files(
+    data: DataArguments,
+    trainer: dict,
+    role_map: str | None = None,
+    documents: str = "line",
+    ranking: bool = False,
+    texts: bool = False,
+) -> dict:
+    """Keywords of `chats.Plan` from the data flags. `ranking` allows preference datasets, `texts` reads .txt files."""
+    seed, wants_eval = trainer.get("seed", 42), bool(trainer.get("do_eval"))
     paths, validation = several(data.train_file_dir), several(data.validation_file_dir)
     holdout = 0.0
     if data.val_size:
@@ -194,10 +207,10 @@ def chat_files(data: DataArguments, wants_eval: bool, seed: int) -> dict:
         holdout = data.validation_split_percentage / 100
     elif wants_eval:
         holdout = 0.01
-    reading = build.Reading.of_flags(data.encoding, data.columns, data.role_map, data.txt_documents)
+    reading = build.Reading.of_flags(data.encoding, data.columns, role_map, documents)
     return {
-        "train": build.sources(paths, data.dataset, data.dataset_dir, reading, seed),
-        "validation": build.sources(validation, data.eval_dataset, data.dataset_dir, reading, seed),
+        "train": build.sources(paths, data.dataset, data.dataset_dir, reading, seed, ranking, texts),
+        "validation": build.sources(validation, data.eval_dataset, data.dataset_dir, reading, seed, ranking, texts),
         "reading": reading,
         "max_bad_rate": data.max_bad_rate,
         "holdout": holdout,
@@ -246,8 +259,20 @@ def loading(model: ModelArguments, full: bool) -> dict:
 
 
 def vllm_can(adapter: AdapterArguments) -> str:
-    """Whether vLLM 0.29 serves the adapter unmerged: it refuses DoRA and modules saved in full."""
-    return "merge_only" if adapter.use_dora or adapter.lora_modules_to_save else "adapter"
+    """Whether vLLM 0.29 serves the adapter unmerged: it refuses DoRA and modules saved in full, and would put an
+    adapter that took a part of the base's weights (PiSSA, OLoRA) on a base that still has it."""
+    moved = adapter.init_lora_weights.lower().startswith(("pissa", "olora"))
+    return "merge_only" if adapter.use_dora or adapter.lora_modules_to_save or moved else "adapter"
+
+
+def for_batches(trainer: dict) -> dict:
+    """Trainer flags that follow from batches that our collators make of rows that are ready."""
+    pin = trainer.get("dataloader_pin_memory", True) and not trainer.get("use_cpu")
+    return {
+        "dataloader_pin_memory": pin,
+        "remove_unused_columns": False,
+        "disable_tqdm": trainer.get("disable_tqdm", False),
+    }
 
 
 def for_ready_ids(trainer: dict) -> dict:

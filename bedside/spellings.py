@@ -18,15 +18,28 @@ TRAINER_ALIASES = {
     "gradient_checkpointing": ("activation_checkpointing",),
     "gradient_checkpointing_kwargs": ("activation_checkpointing_kwargs",),
     "run_name": ("wandb_run_name", "wandb_name"),
+    "beta": ("pref_beta",),
+    "desirable_weight": ("kto_chosen_weight",),
+    "undesirable_weight": ("kto_rejected_weight",),
 }
 
 # What a training stage does where nothing is given and the trainer's own default is another.
 TRAINER_DEFAULTS = {"logging_steps": 10, "max_length": 2048, "gradient_checkpointing": True}
+# Learning rate of each stage where none is given: with an adapter, in full.
+LEARNING_RATES = {
+    "pt": (1e-4, 2e-5),
+    "sft": (1e-4, 2e-5),
+    "rm": (5e-5, 1e-5),
+    "dpo": (1e-5, 1e-6),
+    "kto": (1e-5, 1e-6),
+    "orpo": (2e-5, 5e-6),
+}
 # The same as text, for defaults that depend on the machine or on other flags.
 DEFAULT_TEXT = {
     **{name: str(value) for name, value in TRAINER_DEFAULTS.items()},
     "output_dir": "outputs-STAGE",
-    "learning_rate": "1e-4 with an adapter, 2e-5 without",
+    "learning_rate": "by stage, with an adapter / in full: pt, sft 1e-4 / 2e-5; rm 5e-5 / 1e-5; dpo, kto 1e-5 / 1e-6; "
+    "orpo 2e-5 / 5e-6",
     "report_to": "tensorboard, if installed",
     "bf16": "True where the GPU has it",
     "fp16": "True on a GPU without bf16",

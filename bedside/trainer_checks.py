@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bedside.spellings import TRAINER_DEFAULTS
+from bedside.spellings import LEARNING_RATES, TRAINER_DEFAULTS
 
 _REPORTERS = ("tensorboard", "wandb")
 _AT_LEAST = {
@@ -77,6 +77,12 @@ def check(trainer: dict[str, Any]) -> list[str]:
         problems.append("--do_predict: use inference.py --data_file for answers")
     if trainer.get("bf16") and trainer.get("fp16"):
         problems.append("--bf16 and --fp16: choose one")
+    for name in ("bf16_full_eval", "fp16_full_eval"):
+        if trainer.get(name):
+            problems.append(
+                f"--{name} True: casts the model itself in the evaluation after training, and the rounded weights "
+                f"would be saved; --{name[:4]} True evaluates in that precision too"
+            )
     if trainer.get("push_to_hub"):
         problems.append("--push_to_hub: not offered yet; run `hf upload REPO OUTPUT_DIR` after training")
     if trainer.get("use_liger_kernel") and find_spec("liger_kernel") is None:
@@ -90,7 +96,7 @@ def check(trainer: dict[str, Any]) -> list[str]:
     return problems
 
 
-def fill(trainer: dict[str, Any], held_out: bool, use_peft: bool, output_dir: str) -> None:
+def fill(trainer: dict[str, Any], held_out: bool, use_peft: bool, stage: str) -> None:
     """Our defaults where the user gave nothing, in place; `held_out` says that rows are set aside for evaluation."""
     for name, value in TRAINER_DEFAULTS.items():
         if trainer.get(name) is None:
@@ -103,6 +109,6 @@ def fill(trainer: dict[str, Any], held_out: bool, use_peft: bool, output_dir: st
         if "eval_strategy" not in trainer and trainer.get("eval_steps"):
             trainer["eval_strategy"] = "steps"
     if trainer.get("learning_rate") is None:
-        trainer["learning_rate"] = 1e-4 if use_peft else 2e-5
+        trainer["learning_rate"] = LEARNING_RATES[stage][0 if use_peft else 1]
     if not trainer.get("output_dir"):
-        trainer["output_dir"] = output_dir
+        trainer["output_dir"] = f"outputs-{stage}"

@@ -27,6 +27,10 @@ _TRANSFORMERS = ("transformers", "training_args.py", "TrainingArguments")
 _TRL_BASE = ("trl", "trainer/base_config.py", "_BaseConfig")
 CONFIGS = {
     "SFTConfig": (_TRANSFORMERS, _TRL_BASE, ("trl", "trainer/sft_config.py", "SFTConfig")),
+    "RewardConfig": (_TRANSFORMERS, _TRL_BASE, ("trl", "trainer/reward_config.py", "RewardConfig")),
+    "DPOConfig": (_TRANSFORMERS, _TRL_BASE, ("trl", "trainer/dpo_config.py", "DPOConfig")),
+    "KTOConfig": (_TRANSFORMERS, _TRL_BASE, ("trl", "trainer/kto_config.py", "KTOConfig")),
+    "PairConfig": (_TRANSFORMERS, ("bedside", "preference/config.py", "PairConfig")),
 }
 # Where transformers keeps the enumerations that annotate some fields.
 _ENUMS = {

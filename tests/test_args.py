@@ -23,6 +23,9 @@ SAME = (
     {"num_proc", "dataset_num_proc"},
     {"per_device_eval_batch_size", "batch_size"},
     {"use_cpu", "only_cpu"},
+    {"loss_type", "pref_loss"},
+    {"beta", "orpo_beta"},
+    {"max_target_length", "max_completion_length"},
 )
 
 
@@ -50,7 +53,7 @@ def test_a_refused_or_unneeded_name_is_no_flag():
 
 
 def test_every_alias_of_a_trainer_flag_belongs_to_one_that_exists():
-    trainer = {flag.name for flag in TABLES["supervised_finetuning.py"]}
+    trainer = {flag.name for flags in TABLES.values() for flag in flags}
     assert [name for name in spellings.TRAINER_ALIASES if name not in trainer] == []
     assert [name for name in spellings.DEFAULT_TEXT if name not in trainer] == []
 

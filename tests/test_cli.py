@@ -20,8 +20,11 @@ from bedside.args import (
     RunArguments,
 )
 from bedside.errors import ConfigError
+from bedside.stage_args import ChatArguments, EvalArguments, SupervisedArguments
 
-STAGE = (ModelArguments, AdapterArguments, DataArguments, RunArguments)
+STAGE = (
+    ModelArguments, AdapterArguments, DataArguments, ChatArguments, SupervisedArguments, EvalArguments, RunArguments,
+)  # fmt: skip
 
 
 def parse(text: str) -> cli.Parsed:
@@ -64,7 +67,7 @@ MEDICALGPT = """--model_name_or_path Qwen/Qwen2.5-0.5B-Instruct --train_file_dir
 def test_the_llamafactory_command_parses_as_written():
     args = parse(LLAMAFACTORY)
     assert args[DataArguments].dataset == "medical-o1-reasoning-SFT"
-    assert args[DataArguments].template_name == "deepseek"
+    assert args[ChatArguments].template_name == "deepseek"
     assert args[DataArguments].overwrite_cache is True
     assert args[ModelArguments].quantization_bit == 4
     assert args[AdapterArguments].finetuning_type == "lora"
@@ -321,7 +324,7 @@ def test_help_is_fast_readable_and_without_torch(repo, flag):
     assert max(len(line) for line in out.splitlines()) <= 120
     for shown in (
         "rank of the update [8] (also --lora_rank, --r)",
-        "[1e-4 with an adapter, 2e-5 without]",
+        "pt, sft 1e-4 / 2e-5; ",
         "Adapter: ",
     ):
         assert shown in out

@@ -12,12 +12,21 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bedside import cli, logs, models, runner, settle, trainer_checks
+from bedside import cli, flagsdoc, logs, models, runner, settle, trainer_checks
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.errors import ConfigError
+from bedside.stage_args import ChatArguments, EvalArguments, SupervisedArguments
 
-STAGE = (ModelArguments, AdapterArguments, DataArguments, RunArguments)
+STAGE = (
+    ModelArguments, AdapterArguments, DataArguments, ChatArguments, SupervisedArguments, EvalArguments, RunArguments,
+)  # fmt: skip
+SCRIPT_OF = {"pt": "pretraining.py", "rm": "reward_modeling.py", "dpo": "dpo_training.py", "orpo": "orpo_training.py",
+             "kto": "kto_training.py"}  # fmt: skip
 RECIPES = sorted(Path(__file__).resolve().parent.parent.glob("recipes/*.yaml"))
+
+
+def files(args: cli.Parsed) -> dict:
+    return settle.files(args[DataArguments], args.trainer, args[ChatArguments].role_map)
 
 
 def settled(text: str) -> cli.Parsed:
@@ -77,27 +86,27 @@ def test_loading_keywords():
 
 
 def test_data_flags_become_reading_keywords():
-    keywords = settle.chat_files(
-        settled("--max_train_samples -1 --validation_split_percentage 2 --role_map patient=user,doctor=assistant "
-                "--columns ask,answer --encoding gb18030 --strict")[DataArguments], True, 7)  # fmt: skip
+    args = settled("--max_train_samples -1 --validation_split_percentage 2 --role_map patient=user,doctor=assistant "
+                   "--columns ask,answer --encoding gb18030 --strict --seed 7")  # fmt: skip
+    keywords = files(args)
     assert keywords["holdout"] == 0.02
     assert (keywords["max_train"], keywords["seed"], keywords["max_bad_rate"]) == (None, 7, 0.0)
     assert keywords["reading"].roles == {"patient": "user", "doctor": "assistant"}
     assert (keywords["reading"].columns, keywords["reading"].encoding) == (["ask", "answer"], "gb18030")
-    assert settle.chat_files(settled("--do_eval")[DataArguments], True, 7)["holdout"] == 0.01
-    assert settle.chat_files(settled("--val_size 50")[DataArguments], True, 7)["holdout"] == 50
-    assert settle.chat_files(settled("")[DataArguments], False, 7)["holdout"] == 0.0
+    assert files(settled("--do_eval"))["holdout"] == 0.01
+    assert files(settled("--val_size 50"))["holdout"] == 50
+    assert files(settled(""))["holdout"] == 0.0
 
 
 @pytest.mark.parametrize("flag", ["--mask_history True", "--train_on_last_turn_only True", "--mask_history"])
 def test_the_last_answer_only(flag):
-    assert settled(flag)[DataArguments].mask_history is True
-    assert settled("")[DataArguments].mask_history is False
+    assert settled(flag)[SupervisedArguments].mask_history is True
+    assert settled("")[SupervisedArguments].mask_history is False
 
 
 def test_tool_formats():
     def wish(text):
-        return settled(text)[DataArguments].tool_format
+        return settled(text)[ChatArguments].tool_format
 
     assert [wish(""), wish("--tool_format none"), wish("--tool_format qwen")] == [None, None, "qwen"]
     assert wish("--template_name chatml --tool_format default") == "default"
@@ -117,7 +126,7 @@ def test_resuming_with_other_answers_trained_is_refused():
 def test_registered_datasets_train_and_evaluate():
     args = cli.parse(STAGE, ["--dataset", "starter_cot", "--eval_dataset", "starter_alpaca"], "SFTConfig")
     settle.training(args, "sft")
-    keywords = settle.chat_files(args[DataArguments], True, 7)
+    keywords = files(args)
     assert [str(source.path) for source in keywords["train"]] == ["data/sft/cot.jsonl"]
     assert [str(source.path) for source in keywords["validation"]] == ["data/sft/alpaca.jsonl"]
     assert args.trainer["do_eval"] is True
@@ -261,8 +270,10 @@ def test_notes_are_told(said):
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
 def test_every_recipe_parses_and_settles(recipe, monkeypatch):
     monkeypatch.setattr(trainer_checks, "find_spec", lambda name: object())  # one reports to wandb
-    args = cli.parse(STAGE, [str(recipe)], "SFTConfig")
-    settle.training(args, "sft")
+    stage = recipe.stem.rpartition("_")[2]
+    script = SCRIPT_OF.get(stage, "supervised_finetuning.py")
+    args = cli.parse(flagsdoc.SCRIPTS[script][0], [str(recipe)], flagsdoc.SCRIPTS[script][1])
+    settle.training(args, stage if stage in SCRIPT_OF else "sft")
     assert args.trainer["do_train"] is True
     assert args.trainer["output_dir"].startswith("outputs-")
     head = recipe.read_text(encoding="utf-8").splitlines()[0]
@@ -277,7 +288,7 @@ def test_the_recipes_of_the_reports_hold_their_numbers(monkeypatch):
         "num_train_epochs": 3.0, "fp16": True, "lr_scheduler_type": "cosine", "seed": 42, "save_steps": 500,
     }  # fmt: skip
     assert {name: small.trainer[name] for name in wanted} == wanted
-    assert (small[DataArguments].template_name, small[ModelArguments].load_in_4bit) == ("deepseek", True)
+    assert (small[ChatArguments].template_name, small[ModelArguments].load_in_4bit) == ("deepseek", True)
     large = cli.parse(STAGE, ["recipes/medcot_7b_24gb.yaml"], "SFTConfig")
     assert (large.trainer["per_device_train_batch_size"], large.trainer["gradient_accumulation_steps"]) == (24, 2)
     assert (large.trainer["learning_rate"], large.trainer["warmup_steps"], large.trainer["save_steps"]) == (
@@ -297,7 +308,7 @@ def test_a_dataset_that_is_not_shipped_says_where_to_get_it(name, repo):
     args = cli.parse(STAGE, ["--dataset", name], "SFTConfig")
     settle.training(args, "sft")
     with pytest.raises(ConfigError) as caught:
-        settle.chat_files(args[DataArguments], False, 7)
+        files(args)
     assert str(caught.value).startswith(
         f"--dataset {name}: data/{info['file_name']} does not exist; download it from "
     )
@@ -316,11 +327,8 @@ def test_precision_on_a_cpu(said, monkeypatch):
         assert given == {"fp16": False, "bf16": bf16, "use_cpu": True}
     assert said == ["--fp16 needs a CUDA GPU; computing in float32 on this CPU (use --bf16 True for bfloat16)"]
     with pytest.raises(ConfigError) as caught:
-        runner.settle_precision(
-            {"tf32": True, "optim": "paged_adamw_8bit", "ddp_backend": "nccl", "fp16_full_eval": True}
-        )
+        runner.settle_precision({"tf32": True, "optim": "paged_adamw_8bit", "ddp_backend": "nccl"})
     assert caught.value.problems == [
-        "--fp16_full_eval True: needs a CUDA GPU; drop the flag",
         "--ddp_backend nccl: needs CUDA GPUs; use gloo, or drop the flag",
         "--tf32 True: needs an Ampere or newer CUDA GPU; drop the flag",
         "--optim paged_adamw_8bit: paged optimizers need a CUDA GPU; use adamw_torch",
@@ -411,7 +419,9 @@ def test_what_the_trainer_refuses_is_one_sentence(tmp_path):
         ConfigError, match="^the trainer refuses these flags: save_steps must be a multiple of eval_steps$"
     ):
         runner.trainer_config(refuses, {"output_dir": str(tmp_path)}, None)
-    made = runner.trainer_config(lambda **flags: SimpleNamespace(seed=1), {"output_dir": str(tmp_path)}, "logs")
+    made = runner.trainer_config(
+        lambda **flags: SimpleNamespace(seed=1, process_index=0), {"output_dir": str(tmp_path)}, "logs"
+    )
     assert made.seed == 1
     assert os.environ["TENSORBOARD_LOGGING_DIR"] == "logs"
 
@@ -429,3 +439,9 @@ def test_several_files_may_be_joined_by_commas(tmp_path):
     assert settle.several("x.jsonl, y.json") == ["x.jsonl", "y.json"]
     assert settle.several(str(odd)) == [str(odd)]
     assert settle.several(None) == []
+
+
+@pytest.mark.parametrize("flag", ["--bf16_full_eval", "--fp16_full_eval"])
+def test_an_evaluation_never_rounds_what_is_saved(flag):
+    (told,) = problems(f"{flag} True")
+    assert told.startswith(f"{flag} True: casts the model itself")

@@ -1,5 +1,6 @@
 """The composition: files -> rows -> checked records, all accounted. `collect` goes on to ids."""
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -97,7 +98,19 @@ def read_records(
     cap: int | None = None,
     most: int | None = None,
 ) -> Iterator[tuple[Origin, Any]]:
-    """Every row that `convert` accepts, with its origin; the others go to the ledger. Reads `most` rows of a file.
+    """Every row that `convert` accepts, once, with its origin; the others go to the ledger."""
+    return ((row.origin, record) for row, record in accepted(wanted, convert, ledger, reading, cap, most))
+
+
+def accepted(
+    wanted: list[Source],
+    convert: Callable[[Any], Any],
+    ledger: Ledger,
+    reading: Reading,
+    cap: int | None = None,
+    most: int | None = None,
+) -> Iterator[tuple[Row, Any]]:
+    """Every row that `convert` accepts, with what it became; the others go to the ledger. Reads `most` rows of a file.
 
     Raises DataError where a whole file is unusable (its first row belongs to another kind of data).
     """
@@ -125,7 +138,7 @@ def read_records(
             first = False
             remark(item.origin, looked.format, looked.remarks, formats, ledger)
             kept += 1
-            yield item.origin, looked.record
+            yield item, looked.record
 
 
 def refuse(source: Source, origin: Origin, error: Told, first: bool, ledger: Ledger) -> None:
@@ -168,17 +181,28 @@ def read_preferences(
 ) -> list[tuple[Origin, Any]]:
     """All usable preference pairs; a pair that another row holds the other way round is dropped with its line."""
     reading = reading or Reading()
-    seen: dict[str, Origin] = {}
-    pairs = []
-    for origin, read in read_records(wanted, lambda row: admit.pair(row, reading.roles), ledger, reading, cap):
-        pair = _remarked(origin, admit.clean_pair(read), ledger)
-        mirrored = repr((pair["prompt"], pair["rejected"], pair["chosen"]))
+    return [(row.origin, pair) for row, pair in read_pairs(wanted, ledger, reading, cap)]
+
+
+def read_pairs(
+    wanted: list[Source], ledger: Ledger, reading: Reading, cap: int | None = None
+) -> Iterator[tuple[Row, Any]]:
+    """The same with each row, one at a time: it tells how often a mixture uses it."""
+    seen: dict[bytes, Origin] = {}
+    for row, read in accepted(wanted, lambda value: admit.pair(value, reading.roles), ledger, reading, cap):
+        pair = _remarked(row.origin, admit.clean_pair(read), ledger)
+        mirrored = digest(pair["prompt"], pair["rejected"], pair["chosen"])
         if mirrored in seen:
-            ledger.drop(origin, "W_CONTRADICT", f"prefers the answer that {_place(seen[mirrored], origin)} rejects")
+            other = _place(seen[mirrored], row.origin)
+            ledger.drop(row.origin, "W_CONTRADICT", f"prefers the answer that {other} rejects")
             continue
-        seen[repr((pair["prompt"], pair["chosen"], pair["rejected"]))] = origin
-        pairs.append((origin, pair))
-    return pairs
+        seen[digest(pair["prompt"], pair["chosen"], pair["rejected"])] = row.origin
+        yield row, pair
+
+
+def digest(*parts: Any) -> bytes:
+    """16 bytes that stand for some messages."""
+    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _place(other: Origin, origin: Origin) -> str:

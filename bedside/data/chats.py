@@ -1,7 +1,7 @@
 """The training and the held-out conversations of a run: read, accounted and tokenized, as datasets."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,7 @@ class Data:
         return self.parts[0].ledger
 
 
-def _show(ledger: Ledger) -> None:
+def show(ledger: Ledger) -> None:
     """Print what was wrong with rows since the last time (places and codes, never their text)."""
     for line in ledger.details[ledger.printed :]:
         logs.info(line)
@@ -89,7 +89,7 @@ def _show(ledger: Ledger) -> None:
 
 def report(ledger: Ledger, what: str) -> None:
     """Print the faults, and how many rows of how many files were read."""
-    _show(ledger)
+    show(ledger)
     hidden = len(ledger.rejected) - SHOWN
     if hidden > 0:
         logs.info(f"... and {hidden} more rows (all of them in rejected.jsonl)")
@@ -111,16 +111,18 @@ def read(
     accounts: tuple[Ledger, Ledger],
     processes: int | None = 1,
     directory: Path | None = None,
+    gather: Callable[..., Collected] = collect,
 ) -> list[Part]:
     """The parts of the plan: what is trained on and, if anything is, what is held out; no account is closed yet.
 
     `accounts` are for the training and the validation files. With a `directory`, ids wait there instead of in memory.
+    `gather` makes ids of files, as `collect` does of chats.
     Raises DataError when a file is unusable or too many of the rows are.
     """
 
     def collected(files: list[build.Source], ledger: Ledger, cap: int | None, what: str) -> Collected:
         spool = Spool(directory / what.split()[0] if directory else None)
-        made = collect(files, plan.reading, tokenizer, encoding, ledger, spool, processes, cap)
+        made = gather(files, plan.reading, tokenizer, encoding, ledger, spool, processes, cap)
         report(ledger, what)
         ledger.check_rate(plan.max_bad_rate)
         return made
@@ -129,14 +131,19 @@ def read(
     made = collected(plan.train, ledger, plan.max_train, "training data")
     if not plan.validation:
         return _parted(plan, made, ledger)
-    if {source.path.resolve() for source in plan.validation} & {source.path.resolve() for source in plan.train}:
-        logs.warn("validation files are training files: their perplexity says how well rows were learnt, not how well "
-                  "the model generalises; drop --validation_file_dir to hold rows out instead")  # fmt: skip
+    warn_of_same_files(plan)
     held = collected(plan.validation, other, plan.max_eval, "validation data")
     return [
         Part(made, np.arange(len(made)), ledger),
         Part(held, np.arange(len(held)), other, repeats=False),
     ]
+
+
+def warn_of_same_files(plan: Plan) -> None:
+    """Tell when what is evaluated on is what is trained on."""
+    if {source.path.resolve() for source in plan.validation} & {source.path.resolve() for source in plan.train}:
+        logs.warn("validation files are training files: what is measured on them says how well rows were learnt, not "
+                  "how well the model generalises; drop --validation_file_dir to hold rows out instead")  # fmt: skip
 
 
 def _parted(plan: Plan, made: Collected, ledger: Ledger) -> list[Part]:
@@ -162,7 +169,7 @@ def settled(parts: list[Part], encoding: tokens.Encoding, max_bad_rate: float) -
             files, summary = ", ".join(part.ledger.files), part.ledger.summary()
             raise DataError("E_NOTHING_LEFT", files, f"no row is left to {purpose} ({summary})")
     for ledger in ledgers(parts):
-        _show(ledger)
+        show(ledger)
         ledger.check_rate(max_bad_rate)
 
 

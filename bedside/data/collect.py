@@ -6,7 +6,7 @@ whatever the number of processes.
 
 import itertools
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,12 +69,30 @@ def collect(
     `cap` is how many conversations are wanted. Raises DataError where a file is unusable and ConfigError when the
     template does not fit the rows or the tokenizer.
     """
+    check = _Tried(tokenizer, encoding, reading.roles).on
+    return gather(wanted, reading, tokenizer, encoding, ledger, spool, processes, cap, check=check)
+
+
+def gather(
+    wanted: list[build.Source],
+    reading: build.Reading,
+    tokenizer: Tokenizer,
+    encoding: Any,
+    ledger: Ledger,
+    spool: Spool,
+    processes: int | None = None,
+    cap: int | None = None,
+    begin: workers.Begin = workers.here,
+    check: Callable[[Iterator["_Chunk"]], Iterator["_Chunk"]] | None = None,
+) -> Collected:
+    """`collect` for rows of any kind: `begin` makes the work on their chunks, and knows what `encoding` is; `check` is
+    given the chunks first."""
     kept = _Kept(ledger, spool, cap)
-    tried = _Tried(tokenizer, encoding, reading.roles)
     size = sum(source.path.stat().st_size for source in wanted if source.path.is_file())
-    chunks = ((key, kept.values(key), key.source.entry) for key in tried.on(_chunks(wanted, reading)))
+    read = _chunks(wanted, reading)
+    chunks = ((key, kept.values(key), key.source.entry) for key in (check(read) if check else read))
     count = workers.number(processes, size)
-    for chunk, done in workers.done(chunks, tokenizer, encoding, reading.roles, count):
+    for chunk, done in workers.done(chunks, tokenizer, encoding, reading.roles, count, begin):
         kept.add(chunk, done)
     return kept.collected()
 

@@ -46,6 +46,10 @@ class Ledger:
     def keep(self, origin: Origin) -> None:
         self.account(origin.file).kept += 1
 
+    def unkeep(self, origin: Origin) -> None:
+        """Take back that a row is kept: it is counted in another way."""
+        self.account(origin.file).kept -= 1
+
     def drop(self, origin: Origin, code: str, detail: str) -> None:
         """Count a row as dropped under `code`; one that a mixture does not use is over the cap."""
         if code == NOT_DRAWN:
@@ -54,10 +58,10 @@ class Ledger:
         self.account(origin.file).dropped[code] += 1
         self._list(origin, code, detail)
 
-    def overlong(self, origin: Origin, tokens: int, limit: int) -> None:
-        """Count a row none of whose samples fits into `limit` tokens."""
+    def overlong(self, origin: Origin, tokens: int, limit: int, flag: str = "--max_length") -> None:
+        """Count a row none of whose samples fits into the `limit` that `flag` sets, in tokens."""
         self.account(origin.file).overlong += 1
-        self._list(origin, "W_OVERLONG", f"{tokens} tokens, --max_length is {limit}")
+        self._list(origin, "W_OVERLONG", f"{tokens} tokens, {flag} is {limit}")
 
     def cap(self, origin: Origin) -> None:
         self.account(origin.file).capped += 1

@@ -38,7 +38,8 @@ def look(value: Any, entry: Entry | None, convert: Callable[[Any], Any]) -> Look
         remarks.append(("W_THOUGHT_UNUSED", detail))
     if lost_text(value):
         remarks.append(("W_MOJIBAKE", "text was lost in an earlier decoding (U+FFFD or 锟斤拷)"))
-    name = None if entry else records.detect(value)
+    # A document has no format, and a registered dataset tells its own.
+    name = None if entry or isinstance(record, str) else records.detect(value)
     if name == "choice":
         remarks.append(("I_CHOICE", "a question with options is trained as a question and its answer"))
     return Looked(record, None, name, remarks)

@@ -192,7 +192,7 @@ def without_control(conversation: Conversation, forbidden: tuple[str, ...]) -> t
     return (clean if tools is None else {**clean, "tools": tools}), control.told(found)
 
 
-def _without_oldest_turn(messages: list[dict]) -> list[dict] | None:
+def without_oldest_turn(messages: list[dict]) -> list[dict] | None:
     """`messages` less the oldest question and all that answered it; None if only one question is left."""
     begin = 1 if messages[0]["role"] == "system" else 0
     for index in range(begin + 1, len(messages)):
@@ -230,7 +230,7 @@ def _render_all(conversations: list[Conversation], results: list[Encoded], encod
 
 def _shorter(sample: _Waiting, encoding: Encoding) -> _Waiting | None:
     """`sample` without its oldest turn; None if no trained answer would be left."""
-    messages = _without_oldest_turn(sample.messages)
+    messages = without_oldest_turn(sample.messages)
     if messages is None or not any(loss.trained(messages, encoding.mask_history).values()):
         return None
     return _Waiting(sample.number, messages, sample.tools, render_target(messages, sample.tools, encoding))

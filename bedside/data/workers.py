@@ -22,6 +22,7 @@ from bedside.data.registry import Entry
 from bedside.errors import ConfigError, UserError
 
 Work = Callable[[list[Any], Entry | None], rowwork.Done]
+Begin = Callable[[Tokenizer, Any, dict[str, str] | None], Work]  # of a tokenizer, how rows become ids, names of roles
 WORTH = 8 << 20  # bytes of data from which on starting processes pays off
 _AHEAD = 4  # chunks in work or waiting, a worker
 _MOST = 8  # processes that are started unasked
@@ -50,9 +51,9 @@ def here(tokenizer: Tokenizer, encoding: tokens.Encoding, roles: dict[str, str] 
 _work: Work | None = None  # of a worker process
 
 
-def _begin(tokenizer: str, encoding: tokens.Encoding, roles: dict[str, str] | None) -> None:
+def _begin(begin: Begin, tokenizer: str, encoding: Any, roles: dict[str, str] | None) -> None:
     global _work
-    _work = here(Tokenizer.from_str(tokenizer), encoding, roles)
+    _work = begin(Tokenizer.from_str(tokenizer), encoding, roles)
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
 
@@ -78,23 +79,25 @@ def _quiet_starts() -> Iterator[None]:
 def done(
     chunks: Iterable[tuple[Any, list[Any], Entry | None]],
     tokenizer: Tokenizer,
-    encoding: tokens.Encoding,
+    encoding: Any,
     roles: dict[str, str] | None,
     processes: int,
+    begin: Begin = here,
 ) -> Iterator[tuple[Any, rowwork.Done]]:
-    """Work on chunks `(key, values, entry)`; `(key, what became of them)` in the same order.
+    """Work on chunks `(key, values, entry)`; `(key, what became of them)` in the same order. `begin` makes the work,
+    once in each process.
 
     A user's mistake that `chunks` comes upon is raised after the results of what came before it. Raises ConfigError if
     a worker dies.
     """
     if processes == 1:
-        work = here(tokenizer, encoding, roles)
+        work = begin(tokenizer, encoding, roles)
         for key, values, entry in chunks:
             yield key, work(values, entry)
         return
     waiting: deque[tuple[Any, Future]] = deque()
     stopped: UserError | OSError | None = None
-    start = (tokenizer.to_str(), encoding, roles)
+    start = (begin, tokenizer.to_str(), encoding, roles)
     with _quiet_starts(), ProcessPoolExecutor(processes, get_context("spawn"), _begin, start) as pool:
         try:
             source = iter(chunks)

@@ -151,11 +151,11 @@ def test_the_precision_is_the_trained_one_unless_asked_for(adapter, said, wanted
     assert told in said[0]
 
 
-def test_a_model_merged_into_nf4_is_not_quantised_again(adapter):
-    origin = engine.find(None, str(adapter))
-    origin.resolved.adapter, origin.resolved.manifest["merge"] = None, {"mode": "nf4"}
+def test_a_model_merged_into_nf4_is_not_quantised_again(tiny_model_dir, tmp_path):
+    merged = shutil.copytree(tiny_model_dir, tmp_path / "merged")
+    lineage.write(merged, "merge", "merged", {"task": "CAUSAL_LM"}, merge={"mode": "nf4"})
     with pytest.raises(ConfigError, match="merged with --mode nf4; quantising it again loses the adapter"):
-        engine.precision(origin, {"bits": 4}, "auto")
+        engine.precision(engine.find(str(merged), None), {"bits": 4}, "auto")
 
 
 def test_another_base_is_refused(adapter, tiny_model_dir, tmp_path):
@@ -165,7 +165,7 @@ def test_another_base_is_refused(adapter, tiny_model_dir, tmp_path):
     raw = bytearray(weights.read_bytes())
     raw[-1] ^= 1
     weights.write_bytes(raw)
-    with pytest.raises(LineageError, match="is not the model this adapter was trained on .*give the right one"):
+    with pytest.raises(LineageError, match="not the model this adapter was trained on .*; run: python inference.py"):
         engine.find(str(other), str(adapter))
 
 

@@ -1,0 +1,73 @@
+"""The smallest run of every stage: its rows, its flags, and what it leaves."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+SCRIPTS = {
+    "sft": "supervised_finetuning",
+    "pt": "pretraining",
+    "rm": "reward_modeling",
+    "dpo": "dpo_training",
+    "orpo": "orpo_training",
+}
+
+
+def rows(stage: str, count: int = 8) -> list[dict]:
+    """Rows of different lengths, as the stage reads them."""
+    if stage == "pt":
+        return [{"text": f"Fever for {n} days. " + "Drink water. " * (n % 4 + 1)} for n in range(count)]
+    if stage == "sft":
+        return [
+            {"instruction": f"Fever for {n} days?", "input": "", "output": "Drink water. " * (n % 4 + 1)}
+            for n in range(count)
+        ]
+    return [
+        {
+            "prompt": f"Fever for {n} days?",
+            "chosen": f"Rest {n} days. " + "Drink water. " * (n % 4 + 1),
+            "rejected": f"Wait {n} weeks. " + "No. " * (n % 3 + 1),
+        }
+        for n in range(count)
+    ]
+
+
+def write(stage: str, directory: Path, count: int = 8) -> Path:
+    """The stage's rows as a file."""
+    path = directory / f"{stage}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows(stage, count)), encoding="utf-8")
+    return path
+
+
+def flags(stage: str, model: str, data: Path, output: Path, *more: str) -> list[str]:
+    """Six steps of two accumulated rows each over eight rows, with dropout and shuffling: one and a half epochs."""
+    template = [] if stage == "pt" else ["--template_name", "qwen3"]
+    length = ["--block_size", "32"] if stage == "pt" else ["--max_length", "96"]
+    report = ["--data_report", "False"] if stage == "sft" else []
+    return [
+        "--model_name_or_path", str(model), "--train_file_dir", str(data), "--output_dir", str(output), *template,
+        *length, *report, "--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "2",
+        "--learning_rate", "1e-3", "--lora_r", "4", "--lora_dropout", "0.1", "--gradient_checkpointing", "False",
+        "--logging_steps", "1", "--report_to", "none", "--max_steps", "6", "--save_strategy", "steps",
+        "--save_steps", "2", "--seed", "7", "--plot_loss", "False", "--disable_tqdm", "True", *more,
+    ]  # fmt: skip
+
+
+def weights(directory: Path) -> dict[str, torch.Tensor]:
+    """The adapter, or the whole model."""
+    files = sorted(directory.glob("adapter_model*.safetensors")) or sorted(directory.glob("model*.safetensors"))
+    return {name: tensor for file in files for name, tensor in load_file(file).items()}
+
+
+def same(first: Path, second: Path) -> bool:
+    """Whether two directories hold the same weights, bit by bit."""
+    one, two = weights(first), weights(second)
+    return bool(one) and one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def losses(directory: Path) -> list[float]:
+    """The loss of every step."""
+    state = json.loads((directory / "trainer_state.json").read_text(encoding="utf-8"))
+    return [row["loss"] for row in state["log_history"] if "loss" in row]
