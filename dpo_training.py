@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     with runner.refusals(), adapters.unrounded(model):
         trainer = Trainer(
             model, args=config, train_dataset=data.train, eval_dataset=data.held_out, processing_class=tokenizer,
-            data_collator=PairCollator(tokenizer.pad_token_id), **extra,
+            data_collator=PairCollator(tokenizer.pad_token_id, getattr(config, "pad_to_multiple_of", None)), **extra,
         )  # fmt: skip
     reference.without_needless_copy(against, trainer.model)
     if how != "full":

@@ -45,28 +45,26 @@ class PackedCollator:
 class PairCollator:
     """`input_ids`, `attention_mask` and `completion_mask`, each `(2B, T)`, padded right: chosen rows, then rejected.
 
-    `completion_mask` is 1 on the tokens of answers. `for_scores` leaves it out (a reward model takes no such thing);
-    what the reference said of a pair, computed in advance, is passed on as `ref_chosen_logps` and
-    `ref_rejected_logps`, `(B,)`.
+    `completion_mask` is 1 on the tokens of answers; `multiple` rounds T up. What the reference said of a pair,
+    computed in advance, is passed on as `ref_chosen_logps` and `ref_rejected_logps`, `(B,)`.
     """
 
     pad_id: int
-    for_scores: bool = False
+    multiple: int | None = None
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         import torch
 
         sides = [(row[f"{side}_ids"], row[f"{side}_labels"]) for side in ("chosen", "rejected") for row in rows]
-        shape = (len(sides), max(len(ids) for ids, _ in sides))
+        longest = max(len(ids) for ids, _ in sides)
+        shape = (len(sides), longest + -longest % (self.multiple or 1))
         batch = {"input_ids": torch.full(shape, self.pad_id)}
         batch |= {name: torch.zeros(shape, dtype=torch.long) for name in ("attention_mask", "completion_mask")}
         for index, (ids, labels) in enumerate(sides):
             batch["input_ids"][index, : len(ids)] = torch.tensor(ids)
             batch["attention_mask"][index, : len(ids)] = 1
             batch["completion_mask"][index, : len(ids)] = (torch.tensor(labels) != IGNORED).long()
-        if self.for_scores:
-            del batch["completion_mask"]
-        for name in ("ref_chosen_logps", "ref_rejected_logps", "margin"):
+        for name in ("ref_chosen_logps", "ref_rejected_logps"):
             if name in rows[0]:
                 batch[name] = torch.tensor([row[name] for row in rows], dtype=torch.float32)
         return batch

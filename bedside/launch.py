@@ -67,6 +67,12 @@ def problems(trainer: dict[str, Any], quantised: bool, adapter_start: str, eval_
     return found
 
 
+def cut_into_shards(trainer: Any) -> bool:
+    """Whether one process holds a part of each weight only (FSDP, ZeRO-3), so that it cannot compute alone."""
+    plugin = trainer.accelerator.state.deepspeed_plugin if trainer.is_deepspeed_enabled else None
+    return trainer.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3)
+
+
 def on_cpu(trainer: dict[str, Any]) -> None:
     """Settle the trainer's flags, in place, for a machine without GPUs.
 
@@ -81,6 +87,11 @@ def on_cpu(trainer: dict[str, Any]) -> None:
     if sharded:
         trainer["ddp_backend"], trainer["dataloader_pin_memory"] = "gloo", False
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if sharded and kind(trainer) != "fsdp":
+        from deepspeed import ops
+
+        # It would compile an operator for shared memory at its first use, which needs a compiler; gloo does the same.
+        ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def settle_processes(config: Any, trainer: dict[str, Any]) -> None:

@@ -214,7 +214,7 @@ def save(
             for path in plots.training_curves(trainer.state.log_history, directory / "plots", _unit(trainer)):
                 logs.info(f"curve: {path}")
         # Sharded parameters cannot be probed from one rank.
-        sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+        sharded = launch.cut_into_shards(trainer)
         seal(directory, metrics, None if sharded else trainer.accelerator.unwrap_model(trainer.model))
         shown = {key: round(value, 4) for key, value in metrics.items() if "loss" in key or "perplexity" in key}
         logs.info(f"saved {directory}/  {'  '.join(f'{key} {value}' for key, value in shown.items())}")

@@ -45,6 +45,12 @@ def limits(pair: PairArguments, trainer: dict[str, Any]) -> Limits:
     return Limits(trainer["max_length"], pair.max_source_length, pair.max_target_length)
 
 
+def processes_told(trainer: dict[str, Any]) -> list[str]:
+    """The line for processes that were asked for and are not needed."""
+    count = trainer.get("dataset_num_proc") or 1
+    return [f"--dataset_num_proc {count}: not needed, these rows are tokenized in one process"] if count > 1 else []
+
+
 def dropout_told(adapter: AdapterArguments, given: set[str], trainer: dict[str, Any]) -> list[str]:
     """The line for a dropout that was asked for and is off."""
     if "lora_dropout" not in given or not adapter.lora_dropout or trainer.get("disable_dropout") is False:
@@ -90,7 +96,7 @@ def dpo(args: Parsed) -> str:
     problems += [] if "simpo" in losses else start_told(args[AdapterArguments])
     if problems:
         raise ConfigError(problems)
-    args.notes += dropout_told(args[AdapterArguments], args.given, trainer)
+    args.notes += processes_told(trainer) + dropout_told(args[AdapterArguments], args.given, trainer)
     return "simpo" if losses == ["simpo"] else " + ".join(losses)
 
 

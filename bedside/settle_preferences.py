@@ -6,7 +6,7 @@ from bedside import logs
 from bedside.args import AdapterArguments
 from bedside.cli import Parsed
 from bedside.errors import ConfigError
-from bedside.settle_pairs import dropout_told, lengths
+from bedside.settle_pairs import dropout_told, lengths, processes_told, start_told
 from bedside.stage_args import OddsRatioArguments, PairArguments
 
 # The KTO paper (Ethayarajh et al. 2024, arXiv 2402.01306, eq. 8): desirable weight x good answers, over undesirable
@@ -23,7 +23,7 @@ def orpo(args: Parsed) -> None:
     if problems:
         raise ConfigError(problems)
     trainer |= {"loss_type": "orpo", "beta": own.orpo_beta}
-    args.notes += _processes_told(trainer)
+    args.notes += processes_told(trainer)
     args.notes += dropout_told(args[AdapterArguments], args.given, trainer)
 
 
@@ -47,15 +47,10 @@ def kto(args: Parsed) -> None:
         problems.append(
             "--sync_ref_model and --precompute_ref_log_probs: a reference that moves cannot be precomputed"
         )
+    problems += start_told(args[AdapterArguments])
     if problems:
         raise ConfigError(problems)
-    args.notes += _processes_told(trainer) + dropout_told(args[AdapterArguments], args.given, trainer)
-
-
-def _processes_told(trainer: dict[str, Any]) -> list[str]:
-    """The line for processes that were asked for and are not needed."""
-    count = trainer.get("dataset_num_proc") or 1
-    return [f"--dataset_num_proc {count}: not needed, these rows are tokenized in one process"] if count > 1 else []
+    args.notes += processes_told(trainer) + dropout_told(args[AdapterArguments], args.given, trainer)
 
 
 def _kto_batches(trainer: dict[str, Any]) -> list[str]:

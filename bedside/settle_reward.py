@@ -24,6 +24,7 @@ def reward(args: Parsed) -> None:
         problems.append("--label_smoothing_factor: the loss of pairs has no such term; drop the flag")
     if problems:
         raise ConfigError(problems)
+    args.notes += settle_pairs.processes_told(trainer)
     if "lora_dropout" in args.given and args[AdapterArguments].lora_dropout:
         trainer.setdefault("disable_dropout", False)
 

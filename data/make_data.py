@@ -20,7 +20,7 @@ from bedside.synth.fields import PHRASES
 BEGIN, END = "<!-- counts: written by make_data.py -->", "<!-- end of counts -->"
 LINK, LINK_TARGET = "finetune", "sft"
 REFUSAL_EVERY = 17  # about 6 % of the conversations
-DOCUMENTS, DOCUMENT_ROWS, EVAL_DOCUMENTS, CHOICES = 400, 150, 200, 160
+DOCUMENTS, DOCUMENT_ROWS, WARD_DOCUMENTS, EVAL_DOCUMENTS, CHOICES = 400, 150, 120, 200, 160
 COT, SHAREGPT, ALPACA, MESSAGES = 800, 320, 240, 280
 PREFERENCES, PREFERENCE_CONVERSATIONS, VERIFIABLE = 240, 100, 320
 EVAL_PER_CONDITION = 4
@@ -33,6 +33,7 @@ def render(rows: list[dict], seed: int) -> dict[str, str]:
         "pretrain/documents_zh.txt": _lines(documents.documents(rows, DOCUMENTS, f"{seed}-zh", "zh")),
         "pretrain/documents_en.txt": _lines(documents.documents(rows, DOCUMENTS, f"{seed}-en", "en")),
         "pretrain/documents.jsonl": _jsonl({"text": text} for text in documents.documents(rows, DOCUMENT_ROWS, seed)),
+        "pretrain/documents_ward.txt": _lines(documents.heldout_documents(rows, WARD_DOCUMENTS, f"{seed}-ward")),
         "sft/cot.jsonl": _jsonl(_cot(seen, COT, seed)),
         "sft/sharegpt.jsonl": _jsonl(_sharegpt(seen, SHAREGPT, seed)),
         "sft/alpaca.jsonl": _jsonl(_alpaca(seen, ALPACA, seed)),

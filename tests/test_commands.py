@@ -51,7 +51,7 @@ def commands_of(path: Path) -> list[str]:
 
 PLACES = (
     "*.md", "docs/**/*.md", "data/*.md", "recipes/*.yaml", "*.sh", "*.py", "data/*.py", "benchmarks/*.py",
-    "bedside/*.py",
+    "bedside/*.py", "accelerate/*.yaml",
 )  # fmt: skip
 DOCUMENTS = sorted(path for place in PLACES for path in REPO.glob(place) if ".venv" not in path.parts)
 SHOWN = [

@@ -24,7 +24,8 @@ ORDER = (
     ("fingerprints", "lineage", "own_template", "models", "reward_model", "adapters", "probe", "policy",
      "checkpoints"),
     ("guards", "card", "manifest", "collate", "accounting", "plots", "questions", "generate", "engine", "chat",
-     "batch", "evaluate", "preference", "reward", "parity", "parity_chats", "merge_source", "merge", "merge_check", "starter",
+     "batch", "evaluate", "preference", "reward", "parity", "parity_chats", "merge_source", "merge", "merge_check",
+     "starter",
      "template_check", "template_view", "vocabulary"),
     ("datareport", "settle_pairs", "settle_preferences", "settle_reward", "runner"),
 )  # fmt: skip

@@ -35,9 +35,7 @@ def write(path: Path, rows: list[dict]) -> Path:
 
 
 def made(path, tokenizer, encoding, limits=None, **more) -> pairs.PairData:
-    return pairs.datasets(
-        plan(path, **more), tokenizer.backend_tokenizer, encoding, limits or pairs.Limits(128), None
-    )
+    return pairs.datasets(plan(path, **more), tokenizer.backend_tokenizer, encoding, limits or pairs.Limits(128), None)
 
 
 def test_a_pair_is_two_sequences_that_end_at_the_turn_end(tmp_path, tiny_tokenizer, encoding):
@@ -106,8 +104,14 @@ def test_a_pair_that_breaks_a_limit_is_left_out_and_counted(tmp_path, tiny_token
 
 
 def test_the_oldest_turns_go_first_from_both_sides(tmp_path, tiny_tokenizer, encoding):
-    turns = [message for n in range(6) for message in (
-        {"role": "user", "content": f"Fever for {n} days and a cough?"}, {"role": "assistant", "content": "Rest."})]
+    turns = [
+        message
+        for n in range(6)
+        for message in (
+            {"role": "user", "content": f"Fever for {n} days and a cough?"},
+            {"role": "assistant", "content": "Rest."},
+        )
+    ]
     row = {"prompt": [*turns, {"role": "user", "content": "And now?"}], "chosen": "Drink.", "rejected": "No."}
     data = made(write(tmp_path / "p.jsonl", [row]), tiny_tokenizer, encoding, pairs.Limits(128, question=60))
     chosen, rejected = (tiny_tokenizer.decode(data.train[0][f"{side}_ids"]) for side in pairs.SIDES)
@@ -171,7 +175,7 @@ def test_the_collator_pads_right_and_masks_answers():
     assert batch["input_ids"].tolist() == [[5, 6, 7, 0], [5, 0, 0, 0], [5, 8, 0, 0], [9, 9, 9, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]]
     assert batch["completion_mask"].tolist() == [[0, 1, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]]
-    assert set(PairCollator(0, for_scores=True)(rows)) == {"input_ids", "attention_mask"}
+    assert PairCollator(0, multiple=8)(rows)["input_ids"].shape == (4, 8)
     known = PairCollator(0)([{**row, "ref_chosen_logps": -1.5, "ref_rejected_logps": -2.0} for row in rows])
     assert known["ref_chosen_logps"].tolist() == [-1.5, -1.5]
 

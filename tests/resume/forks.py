@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-STAGES = ("supervised_finetuning", "pretraining", "reward_modeling", "dpo_training", "orpo_training")
+STAGES = ("supervised_finetuning", "pretraining", "reward_modeling", "dpo_training", "orpo_training", "kto_training")
 KILLS = ("weights", "optimizer", "scheduler", "rng", "trainer_state", "seal", "replace", "rotate")
 
 

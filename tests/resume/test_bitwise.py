@@ -31,7 +31,9 @@ WAYS = {
     "dpo on a base": ("dpo", ("base",)),
     "dpo in full": ("dpo", ("base", "--use_peft", "False")),
     "dpo precomputed": ("dpo", ("--precompute_ref_log_probs", "True")),
+    "simpo": ("dpo", ("base", "--loss_type", "simpo")),
     "orpo": ("orpo", ()),
+    "kto on an sft adapter": ("kto", ("--per_device_train_batch_size", "2")),
 }
 
 
@@ -39,7 +41,7 @@ WAYS = {
 @pytest.mark.parametrize(("stage", "more"), WAYS.values(), ids=WAYS.keys())
 def test_a_resumed_run_is_bitwise_the_uninterrupted_one(fork, sft_adapter, tiny_model_dir, tmp_path, stage, more):
     data = toys.write(stage, tmp_path)
-    model = sft_adapter if stage == "dpo" and "base" not in more else tiny_model_dir
+    model = sft_adapter if stage in ("dpo", "kto") and "base" not in more else tiny_model_dir
     steps = "5" if "--save_steps" in more else "3"
     own = ["--save_steps", steps, *(word for word in more if word != "base")]
 

@@ -12,6 +12,7 @@ SCRIPTS = {
     "rm": "reward_modeling",
     "dpo": "dpo_training",
     "orpo": "orpo_training",
+    "kto": "kto_training",
 }
 
 
