@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from bedside import usage
 from bedside.errors import ConfigError
 from bedside.flagtable import Flag, convert, spellings, table
-from bedside.spellings import ACCEPTED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES
+from bedside.spellings import ACCEPTED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES, RETIRED_IN
 
 _RECIPES = (".yaml", ".yml", ".json")
 
@@ -119,9 +119,13 @@ def _node_words(node: Any) -> list[str]:
     return [json.dumps(value)]
 
 
-def _unknown(given: Given, known: dict[str, Flag]) -> str:
+def _unknown(given: Given, known: dict[str, Flag], stage: dict[str, str]) -> str:
     name = given.spelled
-    sentence = RETIRED.get(name) or next((s for start, s in RETIRED_FAMILIES.items() if name.startswith(start)), None)
+    sentence = (
+        stage.get(name)
+        or RETIRED.get(name)
+        or next((s for start, s in RETIRED_FAMILIES.items() if name.startswith(start)), None)
+    )
     if sentence:
         return f"{given.where}--{name}: {sentence}"
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
@@ -148,8 +152,10 @@ def _value(given: Given, flag: Flag) -> Any:
     return value
 
 
-def _layer(found: list[Given], known: dict[str, Flag], problems: list[str], notes: list[str]) -> dict[str, Any]:
-    """Values by canonical name; problems and notes are added to the lists."""
+def _layer(
+    found: list[Given], known: dict[str, Flag], problems: list[str], notes: list[str], stage: dict[str, str]
+) -> dict[str, Any]:
+    """Values by canonical name; problems and notes are added to the lists. `stage`: sentences for names it lacks."""
     values: dict[str, Any] = {}
     spelled: dict[str, Given] = {}
     for given in found:
@@ -159,7 +165,7 @@ def _layer(found: list[Given], known: dict[str, Flag], problems: list[str], note
             told.append(
                 f"--{given.spelled}: not needed, {ACCEPTED[given.spelled]}"
                 if told is notes
-                else _unknown(given, known)
+                else _unknown(given, known, stage)
             )
             continue
         try:
@@ -207,16 +213,18 @@ def parse(
         sys.stdout.write(usage.text(flags, description, Path(sys.argv[0]).name or "SCRIPT.py"))
         raise SystemExit(0)
     known = spellings(flags)
+    stage = {name: told for place in (*(kind.__name__ for kind in groups), config)
+             for name, told in RETIRED_IN.get(place, {}).items()}  # fmt: skip
     loose, found = _given_words(list(argv))
     recipe, problems = _recipe_of([] if positional else loose, found)
     notes: list[str] = []
     values: dict[str, Any] = {}
     if recipe:
         try:
-            values = _layer(_read_recipe(recipe, known), known, problems, notes)
+            values = _layer(_read_recipe(recipe, known), known, problems, notes, stage)
         except ConfigError as error:
             problems += error.problems
-    values = _over(values, _layer(found, known, problems, notes))
+    values = _over(values, _layer(found, known, problems, notes, stage))
     if positional and loose:
         values[positional] = [*loose, *(values.get(positional) or [])]
     own = {field.name for kind in groups for field in dataclasses.fields(kind)}

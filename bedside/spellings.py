@@ -19,6 +19,7 @@ TRAINER_ALIASES = {
     "gradient_checkpointing_kwargs": ("activation_checkpointing_kwargs",),
     "run_name": ("wandb_run_name", "wandb_name"),
     "beta": ("pref_beta",),
+    "label_smoothing": ("dpo_label_smoothing",),
     "desirable_weight": ("kto_chosen_weight",),
     "undesirable_weight": ("kto_rejected_weight",),
 }
@@ -163,6 +164,38 @@ RETIRED = {
     "export_quantization_bit": "the merged model is written in full; quantise when loading (--load_in_4bit)",
     "export_hub_model_id": "push the merged directory with `hf upload`",
     "push_to_hub_model_id": "push the directory with `hf upload REPO DIR`",
+}
+
+# What a flag of one stage means to say in another, by its flag group or trainer's config; these come first.
+_OF_PAIRS = {
+    "packing": "two answers are compared, and rows are not packed; drop the flag",
+    "neat_packing": "two answers are compared, and rows are not packed; drop the flag",
+    "padding_free": "a batch is padded to its longest row; drop the flag",
+    "mask_history": "only the answers that are judged are trained on; drop the flag",
+    "prepared_dir": "these rows are tokenized in every run; drop the flag",
+    "tokenized_path": "these rows are tokenized in every run; drop the flag",
+    "block_size": "use --max_length (question and answer together, in tokens)",
+    "ref_model": "the reference follows from the model's lineage (docs/stages/dpo.md); drop the flag",
+    "ref_model_adapters": "the reference follows from the model's lineage (docs/stages/dpo.md); drop the flag",
+    "ref_model_quantization_bit": "the reference is quantised as the model is; drop the flag",
+    "ref_model_name_or_path": "the reference follows from the model's lineage (docs/stages/dpo.md); drop the flag",
+    "pref_bco_weight": "use --loss_type sigmoid bco_pair --loss_weights 1 W",
+}
+_NO_CHAT = "documents are trained on as they are, without a chat template; drop the flag"
+RETIRED_IN = {
+    "PretrainArguments": dict.fromkeys(
+        ("template_name", "template", "tool_format", "enable_thinking", "mask_history"), _NO_CHAT
+    )
+    | {"eval_file": "a base answers no questions; held-out documents are measured (--validation_file_dir)"},
+    "DPOConfig": _OF_PAIRS | {"orpo_beta": "run orpo_training.py", "desirable_weight": "run kto_training.py"},
+    "KTOConfig": _OF_PAIRS | {"simpo_gamma": "run dpo_training.py --loss_type simpo"},
+    "PairConfig": _OF_PAIRS | {"label_smoothing": "ORPO has none; dpo_training.py --loss_type robust has"},
+    "RewardConfig": _OF_PAIRS
+    | {
+        "beta": "belongs to dpo_training.py; a reward model has no reference",
+        "loss_type": "the loss is that of Bradley and Terry; drop the flag",
+        "eval_file": "a reward model writes no answers; held-out pairs are scored (--validation_split_percentage)",
+    },
 }
 
 # The same for families of flags, by how they begin.
