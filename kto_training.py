@@ -87,14 +87,10 @@ def main(argv: list[str] | None = None) -> None:
 
     # 5. Train, evaluate, save, seal; held-out pairs, if rows are pairs, and questions before and after.
     engine = generate.ChatEngine(trainer.model, tokenizer, template, stops)
-    comparison = Comparison(trainer, engine, encoding, output, questions.eval_file, questions.eval_samples)
-    ranking = Ranking(trainer, data.held_pairs, output)
-    ranking.before()
-    comparison.before(questions.eval_max_new_tokens)
-    metrics = runner.train(trainer, resume, bool(args.trainer.get("do_train")), bool(args.trainer.get("do_eval")))
-    metrics |= ranking.after()
-    runner.save(trainer, output, tokenizer, metrics, seal, run.plot_loss)
-    comparison.after(questions.eval_max_new_tokens)
+    comparison = Comparison(
+        trainer, engine, encoding, output, questions.eval_file, questions.eval_samples, questions.eval_max_new_tokens
+    )
+    runner.run(trainer, args, begun, tokenizer, seal, resume, [Ranking(trainer, data.held_pairs, output), comparison])
 
 
 if __name__ == "__main__":

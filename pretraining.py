@@ -91,10 +91,7 @@ def main(argv: list[str] | None = None) -> None:
 
     # 5. Train, evaluate, save, seal; held-out documents before and after.
     comparison = Comparison(trainer, data.documents, tokenizer.pad_token_id)
-    comparison.before()
-    metrics = runner.train(trainer, resume, bool(args.trainer.get("do_train")), bool(args.trainer.get("do_eval")))
-    metrics |= comparison.after()
-    runner.save(trainer, output, tokenizer, metrics, seal, run.plot_loss)
+    runner.run(trainer, args, begun, tokenizer, seal, resume, [comparison])
     if new and lora:
         train.check_saved(output)
 

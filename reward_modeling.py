@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from bedside import adapters, manifest, models
     from bedside.checkpoints import Sealed
-    from bedside.reward.scoring import Scoring, judge
+    from bedside.reward.scoring import Judge, Scoring
 
     class Trainer(Scoring, Sealed, RewardTrainer):
         """TRL's trainer on our ids, with sealed checkpoints and held-out scores that count every pair once."""
@@ -77,9 +77,8 @@ def main(argv: list[str] | None = None) -> None:
     trainer.seal = seal.checkpoint
 
     # 5. Train, score the held-out pairs, save, seal.
-    metrics = runner.train(trainer, resume, bool(args.trainer.get("do_train")), bool(args.trainer.get("do_eval")))
-    metrics |= judge(trainer, data.held_out, output, run.plot_loss)
-    runner.save(trainer, output, tokenizer, metrics, seal, run.plot_loss)
+    judge = Judge(trainer, data.held_out, output, run.plot_loss)
+    runner.run(trainer, args, begun, tokenizer, seal, resume, [judge])
 
 
 if __name__ == "__main__":

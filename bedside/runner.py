@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,6 +192,27 @@ def train(trainer: Any, resume: Path | None, do_train: bool, do_eval: bool) -> d
     if "train_loss" in metrics and _unit(trainer) == plots.PER_TOKEN:
         metrics["train_perplexity"] = math.exp(min(metrics["train_loss"], 700.0))
     return metrics
+
+
+def run(
+    trainer: Any, args: Parsed, begun: Start, tokenizer: Any, seal: manifest.Sealer, resume: Path | None,
+    measures: Sequence[Any] = (),
+) -> None:  # fmt: skip
+    """Measure, train, measure again, save and seal.
+
+    A measure has `before()` and `after()`, which returns what belongs in metrics.json. One that is `late` takes long
+    (it writes answers), and measures again when the model is safe on the disk.
+    """
+    for measure in measures:
+        measure.before()
+    wants = args.trainer
+    metrics = train(trainer, resume, bool(wants.get("do_train")), bool(wants.get("do_eval")))
+    late = [measure for measure in measures if getattr(measure, "late", False)]
+    for measure in measures:
+        metrics |= {} if measure in late else measure.after()
+    save(trainer, begun.output, tokenizer, metrics, seal, args[RunArguments].plot_loss)
+    for measure in late:
+        measure.after()
 
 
 def _unit(trainer: Any) -> str:

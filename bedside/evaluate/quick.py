@@ -158,6 +158,8 @@ def write(path: Path, scores: Scores, cases: list[dict]) -> None:
 class Comparison:
     """The same questions before and after a training, on rank 0; does nothing without `eval_file`."""
 
+    late = True
+
     def __init__(
         self,
         trainer: Any,
@@ -166,23 +168,24 @@ class Comparison:
         directory: Path,
         eval_file: str | None,
         samples: int | None = None,
+        max_new_tokens: int = 256,
     ):
+        self._longest = max_new_tokens
         self.engine, self.encoding, self.directory = engine, encoding, directory
         self.rows = load(eval_file, samples) if eval_file and trainer.is_world_process_zero() else []
         self._before: Scores | None = None
 
-    def before(self, max_new_tokens: int) -> None:
+    def before(self) -> None:
         """Measure the model as it is now."""
         if self.rows:
-            self._before = self._measure("before", max_new_tokens)
+            self._before = self._measure("before")
 
-    def after(self, max_new_tokens: int) -> None:
+    def after(self) -> None:
         """Measure again and print the table; scores and cases lie in eval_before.json and eval_after.json."""
         if self.rows and self._before:
-            after = self._measure("after", max_new_tokens)
-            logs.info("\n" + table(self._before, after))
+            logs.info("\n" + table(self._before, self._measure("after")))
 
-    def _measure(self, when: str, max_new_tokens: int) -> Scores:
-        scores, cases = measure(self.engine, self.encoding, self.rows, max_new_tokens, what=when)
+    def _measure(self, when: str) -> Scores:
+        scores, cases = measure(self.engine, self.encoding, self.rows, self._longest, what=when)
         write(self.directory / f"eval_{when}.json", scores, cases)
         return scores

@@ -6,6 +6,7 @@ several processes those that repeat rows to fill it; here every pair is scored o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,18 +80,28 @@ class Scoring:
         return output
 
 
-def judge(trainer: Scoring, held_out: Any, directory: Path, plot: bool = True) -> dict[str, Any]:
-    """What `metrics.json` says of the last evaluation under `reward`; prints it as a table and draws it.
+@dataclass
+class Judge:
+    """The report on the held-out pairs, as the trainer's last evaluation scored them; a fresh head knows nothing, so
+    there is none before the training."""
 
-    Nothing where nothing was evaluated.
-    """
-    if held_out is None or trainer.scores is None:
-        return {}
-    found = scored(held_out, trainer.scores)
-    made = report.report(found)
-    for line in report.table(made):
-        logs.info(line)
-    if plot and trainer.is_world_process_zero():
-        for path in plots.write(found, made, directory / "plots"):
-            logs.info(f"plot: {path}")
-    return {"reward": made}
+    trainer: Scoring
+    held_out: Any
+    directory: Path
+    plot: bool = True
+
+    def before(self) -> None:
+        """Nothing: the first scores would be random numbers."""
+
+    def after(self) -> dict[str, Any]:
+        """What `metrics.json` says under `reward`, nothing where nothing was evaluated; prints it and draws it."""
+        if self.held_out is None or self.trainer.scores is None:
+            return {}
+        found = scored(self.held_out, self.trainer.scores)
+        made = report.report(found)
+        for line in report.table(made):
+            logs.info(line)
+        if self.plot and self.trainer.is_world_process_zero():
+            for path in plots.write(found, made, self.directory / "plots"):
+                logs.info(f"plot: {path}")
+        return {"reward": made}

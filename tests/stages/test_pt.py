@@ -188,7 +188,7 @@ def test_data_of_other_stages_is_refused_before_anything_is_loaded(tiny_model_di
 
 
 def test_wrong_flags_and_empty_directories_each_take_one_sentence(tiny_model_dir, corpus, tmp_path):
-    with pytest.raises(ConfigError, match="--template_name: unknown flag"):
+    with pytest.raises(ConfigError, match="--template_name: documents are trained on as they are"):
         pretraining.main(flags(tiny_model_dir, corpus, tmp_path / "a", "--template_name", "qwen3"))
     with pytest.raises(ConfigError, match="--prepared_dir: unknown flag"):
         pretraining.main(flags(tiny_model_dir, corpus, tmp_path / "a", "--prepared_dir", "x"))
