@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     lora = settle.lora(args[AdapterArguments])
     loading = settle.loading(args[ModelArguments], lora is None)
     against = reference.choose(origin, lora is None)
-    inputs = manifest.inputs_section(data.ledger, config, template, **settle_pairs.inputs(config, limits, against.id))
+    inputs = settle_pairs.inputs(config, limits, against.id) | {"enable_thinking": chat.enable_thinking}
+    inputs = manifest.inputs_section(data.ledger, config, template, **inputs)
     resume = to_resume(begun.resume, str(output), inputs, run.force_resume)
     model, how = policy.load(origin, lora, loading, config.gradient_checkpointing)
     models.check_rows(model, tokenizer)

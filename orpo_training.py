@@ -52,7 +52,8 @@ def main(argv: list[str] | None = None) -> None:
 
     runner.settle_precision(args.trainer)
     config = runner.trainer_config(PairConfig, args.trainer | settle.for_batches(args.trainer), run.logging_dir)
-    inputs = manifest.inputs_section(data.ledger, config, template, **settle_pairs.inputs(config, limits, None))
+    inputs = settle_pairs.inputs(config, limits, None) | {"enable_thinking": chat.enable_thinking}
+    inputs = manifest.inputs_section(data.ledger, config, template, **inputs)
     resume = to_resume(begun.resume, str(output), inputs, run.force_resume)
     lora = settle.lora(args[AdapterArguments])
     loading = settle.loading(args[ModelArguments], lora is None)

@@ -53,7 +53,8 @@ def main(argv: list[str] | None = None) -> None:
 
     runner.settle_precision(args.trainer)
     config = runner.trainer_config(RewardConfig, args.trainer | settle.for_batches(args.trainer), run.logging_dir)
-    inputs = manifest.inputs_section(data.ledger, config, template, **settle_reward.inputs(config, limits))
+    inputs = settle_reward.inputs(config, limits) | {"enable_thinking": chat.enable_thinking}
+    inputs = manifest.inputs_section(data.ledger, config, template, **inputs)
     config.max_length = None  # the rows that are left keep to it; the trainer would drop others without a word
     resume = to_resume(begun.resume, str(output), inputs, run.force_resume)
     lora = settle.lora(args[AdapterArguments])

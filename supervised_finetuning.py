@@ -61,7 +61,12 @@ def main(argv: list[str] | None = None) -> None:
     runner.settle_precision(args.trainer)
     config = runner.trainer_config(SFTConfig, args.trainer | settle.for_ready_ids(args.trainer), run.logging_dir)
     inputs = manifest.inputs_section(
-        data.ledger, config, template, packing=bool(pack), mask_history=encoding.mask_history
+        data.ledger,
+        config,
+        template,
+        packing=bool(pack),
+        mask_history=encoding.mask_history,
+        enable_thinking=chat.enable_thinking,
     )
     resume = to_resume(begun.resume, str(output), inputs, run.force_resume)
     lora = settle.lora(args[AdapterArguments])

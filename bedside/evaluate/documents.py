@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bedside import logs
+from bedside import launch, logs
 
 if TYPE_CHECKING:
     from bedside.data.corpus import Held
@@ -92,7 +92,7 @@ class Comparison:
 
     def __init__(self, trainer: Any, held: Held | None, pad: int):
         self._model, self._pad, self._before = trainer.model, pad, None
-        sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+        sharded = launch.cut_into_shards(trainer)
         mine = held is not None and trainer.is_world_process_zero()
         if mine and sharded:
             logs.info("held-out documents are not compared one by one: the model is spread over processes")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bedside import logs
+from bedside import launch, logs
 from bedside.data.samples import IGNORED
 from bedside.evaluate.statistics import mean_interval, wilson
 
@@ -112,7 +112,7 @@ class Ranking:
 
     def __init__(self, trainer: Any, held_out: Any, directory: Path):
         self.trainer, self.directory = trainer, directory
-        sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+        sharded = launch.cut_into_shards(trainer)
         if held_out is not None and sharded:
             logs.info("held-out pairs are not ranked while parameters are sharded; the trainer's evaluation is")
         self.rows = held_out if held_out is not None and not sharded and trainer.is_world_process_zero() else None
