@@ -44,4 +44,12 @@ if [ "${1:-}" = --serve ]; then
     # The options of pyproject.toml leave tests/serve out.
     exec python -m pytest -o addopts="-q --strict-markers" "$@" tests/serve
 fi
+if [ $# -eq 0 ]; then
+    # Files of tests are shared out among the cores, at most four (a worker takes about 1 GB), each computing with one.
+    workers=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+    if [ "$workers" -gt 4 ]; then workers=4; fi
+    OMP_NUM_THREADS=1
+    export OMP_NUM_THREADS
+    set -- -n "$workers" --dist loadfile
+fi
 exec python -m pytest "$@"

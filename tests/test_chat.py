@@ -15,6 +15,14 @@ from bedside.generate import Answer, Delta, Prompt, Sampling
 SAMPLING = Sampling(max_new_tokens=8)
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_pythons_own():
+    """A shell that starts this in the background leaves Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def answer(text="Rest.", thought=None, reason="stop", tokens=3):
     return Answer(text, thought, text, reason, 5, tokens)
 
