@@ -13,6 +13,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bedside import cli, settle, trainer_checks
 from bedside.args import RunArguments
@@ -71,22 +72,46 @@ def target_of(words: list[str]) -> tuple[str, list[str]]:
     raise AssertionError(f"no script in {words}")
 
 
-def stop_after(parse, check=None):
-    """`parse`, then Parsed."""
+def stop_after(work, but=lambda result: False):
+    """`work`, then Parsed, unless `but` says of its result that the script goes on."""
 
-    @functools.wraps(parse)
-    def parsed(*args, **kwargs):
-        result = parse(*args, **kwargs)
-        if check:
-            check(result)
+    @functools.wraps(work)
+    def worked(*args, **kwargs):
+        result = work(*args, **kwargs)
+        if but(result):
+            return result
         raise Parsed
 
-    return parsed
+    return worked
 
 
-def _settle(args: cli.Parsed) -> None:
-    if RunArguments in args.groups:
-        settle.training(args, args[RunArguments].stage or "sft")
+def trains(args: cli.Parsed) -> bool:
+    """Whether these are the flags of a stage, which are settled before anything else is done."""
+    return RunArguments in args.groups
+
+
+def under_launcher(words: list[str], monkeypatch) -> None:
+    """The environment that `accelerate launch --config_file X` makes for its processes."""
+    if "--config_file" not in words:
+        return
+    config = yaml.safe_load((REPO / words[words.index("--config_file") + 1]).read_text(encoding="utf-8"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    if config["distributed_type"] == "FSDP":
+        monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    if config["distributed_type"] == "DEEPSPEED":
+        monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+        monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", str(config["deepspeed_config"]["zero_stage"]))
+
+
+# What a shell script runs when its environment names no model.
+RUNS = {
+    "run_pt.sh": ("pretraining.py", "pt"),
+    "run_sft.sh": ("supervised_finetuning.py", "sft"),
+    "run_rm.sh": ("reward_modeling.py", "rm"),
+    "run_dpo.sh": ("dpo_training.py", "dpo"),
+    "run_orpo.sh": ("orpo_training.py", "orpo"),
+    "run_kto.sh": ("kto_training.py", "kto"),
+}
 
 
 def load(target: str):
@@ -110,14 +135,17 @@ def check_command(command: str, monkeypatch) -> None:
     target, argv = target_of([word for word in words if word != "exec"])
     if target.endswith(".sh"):
         assert (REPO / target).is_file(), f"{target} does not exist"
-        if Path(target).name != "run_sft.sh":
+        if Path(target).name not in RUNS:
             return
-        target, argv = "supervised_finetuning.py", ["recipes/starter_sft.yaml", *argv]
+        target, stage = RUNS[Path(target).name]
+        argv = [f"recipes/starter_{stage}.yaml", *argv]
     if target == "pytest" or any("$" in word for word in (target, *argv)):
         return  # a shell script that passes its own arguments on
     argv = [word for word in argv if word != "..."]
     monkeypatch.setattr(trainer_checks, "find_spec", lambda name: object())
-    monkeypatch.setattr(cli, "parse", stop_after(cli.parse, _settle))
+    under_launcher(words, monkeypatch)
+    monkeypatch.setattr(cli, "parse", stop_after(cli.parse, but=trains))
+    monkeypatch.setattr(settle, "training", stop_after(settle.training))
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop_after(argparse.ArgumentParser.parse_args))
     monkeypatch.setattr("sys.argv", [target, *argv])
     module = load(target)
@@ -155,6 +183,22 @@ def test_a_wrong_command_would_be_found(monkeypatch):
 
     with pytest.raises(ConfigError, match="--lerning_rate: unknown flag"):
         check_command("python supervised_finetuning.py recipes/starter_sft.yaml --lerning_rate 1", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("python dpo_training.py recipes/starter_dpo.yaml --loss_type sigmiod", "did you mean sigmoid"),
+        ("sh run_orpo.sh --packing True", "rows are not packed"),
+        ("accelerate launch --config_file accelerate/zero3.yaml supervised_finetuning.py recipes/starter_sft.yaml",
+         "a quantised base under ZeRO-3"),
+    ],
+)  # fmt: skip
+def test_a_command_that_its_stage_or_launcher_refuses_would_be_found(command, told, monkeypatch):
+    from bedside.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=told):
+        check_command(command, monkeypatch)
 
 
 def test_a_command_for_a_script_that_is_not_there_would_be_found(monkeypatch):
