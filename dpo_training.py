@@ -18,6 +18,7 @@ from bedside.data import admit, chats, glance, pairs, tokens
 from bedside.evaluate.quick import Comparison
 from bedside.preference import reference
 from bedside.preference.heldout import Ranking
+from bedside.settle_dpo import dpo, loss_at_start
 from bedside.stage_args import ChatArguments, EvalArguments, PairArguments, PreferenceArguments
 
 GROUPS = (
@@ -29,7 +30,7 @@ GROUPS = (
 def main(argv: list[str] | None = None) -> None:
     # 1. What is asked for, and what the policy and its reference are.
     args = cli.parse(GROUPS, argv, "DPOConfig", __doc__)
-    loss = settle_pairs.dpo(args)
+    loss = dpo(args)
     begun = runner.start(args, "dpo")
     output, origin = begun.output, begun.origin
     chat, run, questions = args[ChatArguments], args[RunArguments], args[EvalArguments]
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     reference.without_needless_copy(against, trainer.model)
     if how != "full":
         adapters.in_float32(trainer.model, whole_modules=config.bf16 or config.fp16)
-    trainer.loss_at_start = settle_pairs.loss_at_start(config, loss)
+    trainer.loss_at_start = loss_at_start(config, loss)
     quant = models.quantisation_of(model)
     runner.describe(
         trainer.model, how,

@@ -16,7 +16,7 @@ from bedside.data import chats, glance, tokens, unpaired
 from bedside.evaluate.quick import Comparison
 from bedside.preference import reference
 from bedside.preference.heldout import Ranking
-from bedside.settle_preferences import kto, kto_loss_at_start, warn_of_balance
+from bedside.settle_kto import kto, loss_at_start, warn_of_balance
 from bedside.stage_args import ChatArguments, EvalArguments, LabelArguments, PairArguments
 
 GROUPS = (
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
         )  # fmt: skip
     if how != "full":
         adapters.in_float32(trainer.model, whole_modules=config.bf16 or config.fp16)
-    trainer.loss_at_start, trainer.loss_unit = kto_loss_at_start(config), "per answer"
+    trainer.loss_at_start, trainer.loss_unit = loss_at_start(config), "per answer"
     quant = models.quantisation_of(model)
     runner.describe(
         trainer.model, how,

@@ -15,7 +15,7 @@ from bedside.collate import PairCollator
 from bedside.data import admit, chats, glance, pairs, tokens
 from bedside.evaluate.quick import Comparison
 from bedside.preference.heldout import Ranking
-from bedside.settle_preferences import orpo
+from bedside.settle_orpo import orpo
 from bedside.stage_args import ChatArguments, EvalArguments, OddsRatioArguments, PairArguments
 
 GROUPS = (

@@ -32,7 +32,7 @@ class ModelArguments:
     model_name_or_path: str = flag(
         "models/starter",
         "model directory or hub name; the default is the shipped starter",
-        ("base_model", "base_model_name_or_path"),
+        ("base_model", "base_model_name_or_path", "sft_model_path"),
     )
     tokenizer_name_or_path: str | None = flag(None, "tokenizer, if not the model's own", ("tokenizer_path",))
     cache_dir: str | None = flag(None, "where downloaded models are kept (default: the Hugging Face cache)")

@@ -5,11 +5,14 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-USER_MISTAKE = 2  # exit status of every command for a mistake in its input; 1 is kept for "ran, and the check failed"
+# Exit status of every command for a mistake in its input, and for "ran, and the check failed".
+USER_MISTAKE, CHECK_FAILED = 2, 1
 
 
 class UserError(Exception):
     """Something the user can mend. The text says what was found, what was expected and what to do."""
+
+    status = USER_MISTAKE
 
 
 class ConfigError(UserError):
@@ -32,6 +35,12 @@ class LineageError(UserError):
     """A model directory that is not what it says it is, or a chain that would lose a stage's training."""
 
 
+class Alarmed(UserError):
+    """A training that goes wrong while it runs, stopped by one of its measures; what was saved so far is intact."""
+
+    status = CHECK_FAILED
+
+
 def _storage_sentence(error: OSError) -> str:
     """One sentence with a remedy for an OSError that a full, read-only or missing place causes."""
     remedies = {
@@ -48,13 +57,13 @@ def _storage_sentence(error: OSError) -> str:
 
 
 def run_command(main: Callable[[], object]) -> NoReturn:
-    """Run a script's `main` and exit: 0, or 2 with a sentence (never a traceback) for a user's mistake."""
+    """Run a script's `main` and exit: with 0, or with a sentence (never a traceback) and 2, or 1 after an alarm."""
     try:
         status = main()
     except UserError as mistake:
         for line in str(mistake).splitlines():
             sys.stderr.write(f"error: {line}\n")
-        sys.exit(USER_MISTAKE)
+        sys.exit(mistake.status)
     except OSError as error:
         if error.errno is None:  # raised by a library with its own text: that text is the best we have
             raise

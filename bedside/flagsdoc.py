@@ -28,11 +28,14 @@ from bedside.spellings import ACCEPTED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES
 from bedside.stage_args import (
     ChatArguments,
     EvalArguments,
+    GroupArguments,
     LabelArguments,
     OddsRatioArguments,
     PairArguments,
     PreferenceArguments,
     PretrainArguments,
+    RewardArguments,
+    RolloutArguments,
     SupervisedArguments,
 )
 from bedside.usage import COMMON
@@ -47,6 +50,10 @@ SCRIPTS = {
     "dpo_training.py": ((*STAGE, PairArguments, PreferenceArguments, *LAST), "DPOConfig"),
     "orpo_training.py": ((*STAGE, PairArguments, OddsRatioArguments, *LAST), "PairConfig"),
     "kto_training.py": ((*STAGE, PairArguments, LabelArguments, *LAST), "KTOConfig"),
+    "grpo_training.py": (
+        (*STAGE, RewardArguments, RolloutArguments, GroupArguments, RunArguments),
+        "GroupConfig",
+    ),
     "merge_peft_adapter.py": ((MergeArguments,), None),
     "inference.py": ((InferenceArguments,), None),
     "build_domain_tokenizer.py": ((VocabularyArguments,), None),

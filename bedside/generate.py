@@ -134,7 +134,7 @@ class ChatEngine:
 
         worker = Thread(target=work, daemon=True)
         worker.start()
-        splitter, text, finished = thoughts.Splitter(prompt.opened), _TextOfTokens(self._decode), False
+        splitter, text, finished = thoughts.Splitter(prompt.opened), _TextOfTokens(self.decode), False
         try:
             for token in tokens:
                 if token not in self.stop_ids:
@@ -172,7 +172,7 @@ class ChatEngine:
         was_training = self.model.training
         self.model.eval()
         try:
-            with torch.inference_mode(), _own_generation_config(self.model):
+            with torch.inference_mode(), own_generation_config(self.model):
                 return self.model.generate(
                     **inputs,
                     **sampling.keywords(),
@@ -191,14 +191,15 @@ class ChatEngine:
         finally:
             self.model.train(was_training)
 
-    def _decode(self, ids: list[int]) -> str:
+    def decode(self, ids: list[int]) -> str:
+        """The text of a completion, without special tokens."""
         return self.tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=True)
 
     def _answer(self, ids: list[int], prompt: Prompt, cancelled: bool) -> Answer:
         """The completion `ids` (perhaps padded after its stop token) as an Answer."""
         end = next((i for i, token in enumerate(ids) if token in self.stop_ids), None)
         kept = ids if end is None else ids[:end]
-        text = self._decode(kept)
+        text = self.decode(kept)
         parts = thoughts.parse(text, prompt.opened)
         reason = "stop" if end is not None else "cancelled" if cancelled else "length"
         return Answer(text, parts.thought, parts.answer, reason, len(prompt.ids), len(kept) + (end is not None))
@@ -212,7 +213,7 @@ def _whole(ids: torch.Tensor, value: bool) -> torch.Tensor:
 
 
 @contextmanager
-def _own_generation_config(model: Any) -> Iterator[None]:
+def own_generation_config(model: Any) -> Iterator[None]:
     """Put the model's generation_config aside: its sampling fields would fill every one that we leave open."""
     from transformers import GenerationConfig
 

@@ -34,9 +34,13 @@ def moved(before: dict[str, Any], after: dict[str, Any]) -> bool:
 def watch_first_steps(trainer: Any) -> None:
     """Stop the run with ConfigError if no trained tensor changes in its first steps.
 
-    A stacked or frozen adapter logs a plausible loss for hours and writes what it was given.
+    A stacked or frozen adapter logs a plausible loss for hours and writes what it was given. A trainer with steps that
+    rightly change nothing says by an attribute `patience` how many of them may follow one another at the start.
     """
     from transformers import TrainerCallback
+
+    patience = getattr(trainer, "patience", _PATIENCE)
+    reasons = getattr(trainer, "no_change", "all gradients are 0, or the adapter is not the active one")
 
     class Watch(TrainerCallback):
         """Compares a sample of the trained tensors before the first step with the same after it."""
@@ -53,10 +57,10 @@ def watch_first_steps(trainer: Any) -> None:
             if self.done or not self.before or not self.steps:
                 return
             self.done = moved(self.before, sampled(model))
-            if not self.done and self.steps >= _PATIENCE:
+            if not self.done and self.steps >= patience:
                 raise ConfigError(
                     f"no trained tensor changed in {self.steps} steps: nothing is being trained (the learning rate is "
-                    f"{self.rate:g}; all gradients are 0, or the adapter is not the active one)"
+                    f"{self.rate:g}; {reasons})"
                 )
 
     trainer.add_callback(Watch())

@@ -136,7 +136,7 @@ def inputs_section(ledger: Ledger, config: Any, template: Template | None, **mor
         "rows": {"kept": total.kept, "over the cap": total.capped, **ledger.samples},
         "seed": config.seed,
         "packing": bool(getattr(config, "packing", False)),
-        "max_length": config.max_length,
+        "max_length": getattr(config, "max_length", None),
         "template": hashlib.sha256(template.source.encode()).hexdigest()[:16] if template else None,
         "world_size": config.world_size,
         "batch": config.per_device_train_batch_size,

@@ -4,15 +4,16 @@ import math
 from pathlib import Path
 
 PER_TOKEN, PER_PAIR = "nats per trained token", "nats per pair"  # what a loss is the mean of
-_BLUE, _ORANGE, _GREY = "#2563eb", "#ea580c", "#9ca3af"
+BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#9ca3af"
 
 
-def _series(history: list[dict], key: str) -> tuple[list[float], list[float]]:
+def series(history: list[dict], key: str) -> tuple[list[float], list[float]]:
+    """Steps and values of what the log calls `key`, finite ones only."""
     points = [(row["step"], row[key]) for row in history if key in row and math.isfinite(row[key])]
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _smooth(values: list[float]) -> list[float]:
+def smooth(values: list[float]) -> list[float]:
     """Exponential moving average over about a tenth of the points, corrected for its start."""
     weight = 1 - min(1.0, 20 / max(1, len(values)))
     smoothed, total, norm = [], 0.0, 0.0
@@ -22,7 +23,8 @@ def _smooth(values: list[float]) -> list[float]:
     return smoothed
 
 
-def _draw(path: Path, title: str, label: str, lines: list[tuple], log: bool = False) -> None:
+def draw(path: Path, title: str, label: str, lines: list[tuple], log: bool = False) -> None:
+    """Write the PNG of `lines`, each `(x, y, name, style)`, over the optimizer steps."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -52,15 +54,15 @@ def training_curves(history: list[dict], directory: Path, unit: str = PER_TOKEN)
     def save(name: str, title: str, label: str, lines: list[tuple], log: bool = False) -> None:
         lines = [line for line in lines if line[0]]
         if lines:
-            _draw(directory / name, title, label, lines, log)
+            draw(directory / name, title, label, lines, log)
             written.append(directory / name)
 
-    x, y = _series(history, "loss")
-    ex, ey = _series(history, "eval_loss")
-    dots = {"marker": "o", "markersize": 4, "color": _ORANGE}
+    x, y = series(history, "loss")
+    ex, ey = series(history, "eval_loss")
+    dots = {"marker": "o", "markersize": 4, "color": ORANGE}
     save("loss.png", "Loss", unit, [
-        (x, y, "train, each log", {"color": _GREY, "linewidth": 0.8}),
-        (x if len(x) > 20 else [], _smooth(y), "train, smoothed", {"color": _BLUE}),
+        (x, y, "train, each log", {"color": GREY, "linewidth": 0.8}),
+        (x if len(x) > 20 else [], smooth(y), "train, smoothed", {"color": BLUE}),
         (ex, ey, "held-out", dots),
     ])  # fmt: skip
     perplexities = [math.exp(min(value, 50)) for value in ey] if unit == PER_TOKEN else []
@@ -73,8 +75,8 @@ def training_curves(history: list[dict], directory: Path, unit: str = PER_TOKEN)
         ("reward_accuracy.png", "rewards/accuracies", "Pairs whose chosen answer is rewarded more", "share"),
     ):
         save(name, title, label, [
-            (*_series(history, key), "train", {"color": _BLUE}),
-            (*_series(history, f"eval_{key}"), "held-out", dots),
+            (*series(history, key), "train", {"color": BLUE}),
+            (*series(history, f"eval_{key}"), "held-out", dots),
         ])  # fmt: skip
     for name, key, title, label in (
         ("learning_rate.png", "learning_rate", "Learning rate", "learning rate"),
@@ -82,6 +84,6 @@ def training_curves(history: list[dict], directory: Path, unit: str = PER_TOKEN)
         ("accuracy.png", "eval_accuracy", "Held-out pairs ranked right", "share of pairs"),
         ("epoch.png", "epoch", "Epoch", "epochs"),
     ):
-        x, y = _series(history, key)
-        save(name, title, label, [(x, y, title, {"color": _BLUE})])
+        x, y = series(history, key)
+        save(name, title, label, [(x, y, title, {"color": BLUE})])
     return written

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-_HEADS = ("score", "classifier")  # what transformers and PEFT call it
+HEADS = ("score", "classifier")  # what transformers and PEFT call it
 _PREFIX = "base_model.model."  # PEFT puts it in front of the base's names
 
 
 @lru_cache
-def _exact_linear() -> type:
+def exact_linear() -> type:
     """A linear layer that computes in float32 under autocast too."""
     import torch
 
@@ -44,10 +44,10 @@ def head_name(base: PreTrainedModel) -> str:
     """What the head of a sequence classifier is called; ConfigError for a family that has no plain one."""
     import torch
 
-    found = [name for name in _HEADS if isinstance(getattr(base, name, None), torch.nn.Linear)]
+    found = [name for name in HEADS if isinstance(getattr(base, name, None), torch.nn.Linear)]
     if not found:
         kind = type(base).__name__
-        raise ConfigError(f"{kind} has no linear head named {' or '.join(_HEADS)}; take a model of a decoder family")
+        raise ConfigError(f"{kind} has no linear head named {' or '.join(HEADS)}; take a model of a decoder family")
     return found[0]
 
 
@@ -59,7 +59,7 @@ def exact_head(base: PreTrainedModel, directory: str) -> PreTrainedModel:
     name = head_name(base)
     head = getattr(base, name)
     stored = _stored(directory, f"{name}.weight")
-    head.__class__ = _exact_linear()
+    head.__class__ = exact_linear()
     head.to(torch.float32)
     if stored is not None and stored.shape == head.weight.shape:
         head.weight.data.copy_(stored)
@@ -68,7 +68,7 @@ def exact_head(base: PreTrainedModel, directory: str) -> PreTrainedModel:
 
 def narrowed(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """`model` in `dtype`, all but the exact head of a reward model."""
-    heads = [module for module in model.modules() if type(module) is _exact_linear()]
+    heads = [module for module in model.modules() if type(module) is exact_linear()]
     kept = [{name: value.data.clone() for name, value in head.named_parameters()} for head in heads]
     model.to(dtype)
     for head, values in zip(heads, kept, strict=True):
@@ -131,7 +131,7 @@ def start(
 
 def _continued(base: PreTrainedModel, adapter: str) -> PeftModel:
     tensors = _tensors(adapter)
-    heads = [tensor for name, tensor in tensors.items() if name.split(".")[-2] in _HEADS]
+    heads = [tensor for name, tensor in tensors.items() if name.split(".")[-2] in HEADS]
     if not heads:
         raise LineageError(f"{adapter}: a reward model without its head (no score.weight in its adapter file); copy "
                            "the directory again, or train from the model it started from")  # fmt: skip
@@ -180,7 +180,7 @@ def _attached(base: PreTrainedModel, adapter: str, tensors: dict[str, torch.Tens
     config = PeftConfig.from_pretrained(adapter)
     config.task_type, config.inference_mode = "SEQ_CLS", False
     # PEFT adds the names of heads by itself, each time.
-    config.modules_to_save = [name for name in config.modules_to_save or () if name not in _HEADS] or None
+    config.modules_to_save = [name for name in config.modules_to_save or () if name not in HEADS] or None
     name = head_name(base)
     head = {f"{_PREFIX}{name}.{part}": value.data for part, value in getattr(base, name).named_parameters()}
     try:

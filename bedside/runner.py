@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ _OURS = (
     "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "vocab.json", "merges.txt", "README.md", "ledger.json", "rejected.jsonl", "metrics.json", "trainer_state.json",
     "training_args.bin", "runs", "plots", "eval_before.json", "eval_after.json", "data_report.html",
-    "data_lengths.png", "rejected_of_stopped_run.jsonl", "ref", "heldout_pairs.json",
+    "data_lengths.png", "rejected_of_stopped_run.jsonl", "ref", "heldout_pairs.json", "samples.jsonl",
+    "exam_before.json", "exam_after.json",
 )  # fmt: skip
 
 
@@ -86,11 +88,19 @@ def claim(begun: Start, ledger: Ledger) -> None:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Where a trainer is made: what the library says against the flags is a ConfigError, not a traceback."""
+    """Where a trainer is made: what a library says against the flags is a ConfigError, not a traceback."""
     try:
         yield
     except (ValueError, NotImplementedError, ImportError) as error:
+        if _raised_here(error):
+            raise
         raise ConfigError(f"the trainer refuses these flags: {' '.join(str(error).split())}") from None
+
+
+def _raised_here(error: BaseException) -> bool:
+    """Whether a line of this package raised it: a fault of the program, which its traceback shows best."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return Path(frame.f_code.co_filename).resolve().is_relative_to(Path(__file__).resolve().parent)
 
 
 def prepare_output(output_dir: str, overwrite: bool, resuming: bool) -> Path:

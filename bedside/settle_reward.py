@@ -5,7 +5,7 @@ from typing import Any
 from bedside import settle_pairs
 from bedside.args import AdapterArguments
 from bedside.cli import Parsed
-from bedside.data.pairs import Limits
+from bedside.data.judged import Limits
 from bedside.errors import ConfigError
 from bedside.stage_args import PairArguments
 

@@ -22,10 +22,13 @@ TRAINER_ALIASES = {
     "label_smoothing": ("dpo_label_smoothing",),
     "desirable_weight": ("kto_chosen_weight",),
     "undesirable_weight": ("kto_rejected_weight",),
+    "max_completion_length": ("max_target_length", "response_length"),
+    "num_generations": ("num_samples_per_prompt", "rloo_k"),
 }
 
 # What a training stage does where nothing is given and the trainer's own default is another.
 TRAINER_DEFAULTS = {"logging_steps": 10, "max_length": 2048, "gradient_checkpointing": True}
+SAMPLING = ("ppo", "grpo")  # stages that count the tokens of questions and of answers, never of both
 # Learning rate of each stage where none is given: with an adapter, in full.
 LEARNING_RATES = {
     "pt": (1e-4, 2e-5),
@@ -34,13 +37,15 @@ LEARNING_RATES = {
     "dpo": (1e-5, 1e-6),
     "kto": (1e-5, 1e-6),
     "orpo": (2e-5, 5e-6),
+    "ppo": (1e-5, 1e-6),
+    "grpo": (1e-5, 1e-6),
 }
 # The same as text, for defaults that depend on the machine or on other flags.
 DEFAULT_TEXT = {
     **{name: str(value) for name, value in TRAINER_DEFAULTS.items()},
     "output_dir": "outputs-STAGE",
-    "learning_rate": "by stage, with an adapter / in full: pt, sft 1e-4 / 2e-5; rm 5e-5 / 1e-5; dpo, kto 1e-5 / 1e-6; "
-    "orpo 2e-5 / 5e-6",
+    "learning_rate": "by stage, with an adapter / in full: pt, sft 1e-4 / 2e-5; rm 5e-5 / 1e-5; dpo, kto, grpo "
+    "1e-5 / 1e-6; orpo 2e-5 / 5e-6",
     "report_to": "tensorboard, if installed",
     "bf16": "True where the GPU has it",
     "fp16": "True on a GPU without bf16",
@@ -164,6 +169,20 @@ RETIRED = {
     "export_quantization_bit": "the merged model is written in full; quantise when loading (--load_in_4bit)",
     "export_hub_model_id": "push the merged directory with `hf upload`",
     "push_to_hub_model_id": "push the directory with `hf upload REPO DIR`",
+    "generation_kwargs": "answers are drawn from the whole distribution; use --temperature",
+    "cache_implementation": "answers are drawn with the model's own cache; drop the flag",
+    "chat_template_kwargs": "use --enable_thinking",
+    "use_transformers_paged": "not offered: it would round adapters to 16 bits; drop the flag",
+    "use_transformers_continuous_batching": "not offered: it would round adapters to 16 bits; drop the flag",
+    "transformers_continuous_batching_config": "not offered: it would round adapters to 16 bits; drop the flag",
+    "max_tool_calling_iterations": "nothing calls tools while answers are sampled; drop the flag",
+    "vllm_structured_outputs_regex": "answers are drawn from the whole distribution; drop the flag",
+    "vllm_importance_sampling_cap": "use --vllm_importance_sampling_clip_max",
+    "num_completions_to_print": "use --samples_kept",
+    "log_unique_prompts": "samples.jsonl shows one answer of each group first; drop the flag",
+    "log_multimodal": "text only; drop the flag",
+    "log_completions_hub_repo": "answers stay on this machine, in samples.jsonl; drop the flag",
+    "reward_model_revision": "download that revision, and name its directory",
 }
 
 # What a flag of one stage means to say in another, by its flag group or trainer's config; these come first.
@@ -181,6 +200,25 @@ _OF_PAIRS = {
     "ref_model_name_or_path": "the reference follows from the model's lineage (docs/stages/dpo.md); drop the flag",
     "pref_bco_weight": "use --loss_type sigmoid bco_pair --loss_weights 1 W",
 }
+_OF_GROUPS = {
+    "max_length": "use --max_source_length (the question) and --max_completion_length (the answer), in tokens",
+    "model_max_length": "use --max_source_length (the question) and --max_completion_length (the answer), in tokens",
+    "cutoff_len": "use --max_source_length (the question) and --max_completion_length (the answer), in tokens",
+    "packing": "answers are sampled, and rows are not packed; drop the flag",
+    "mask_history": "only sampled answers are trained on; drop the flag",
+    "prepared_dir": "questions are tokenized in every run; drop the flag",
+    "eval_file": "held-out tasks are answered before and after (--validation_split_percentage, --exam_samples)",
+    "eval_samples": "use --exam_samples",
+    "reward_model_path": "belongs to ppo_training.py, or use --reward_funcs with a function of your own",
+    "reward_model": "belongs to ppo_training.py, or use --reward_funcs with a function of your own",
+    "kl_coef": "use --beta",
+    "num_ppo_epochs": "use --num_iterations",
+    "total_episodes": "use --max_steps or --num_train_epochs",
+    "ref_model": "the reference follows from the model's lineage (docs/stages/grpo.md); drop the flag",
+    "dataset_num_proc": "questions are tokenized in one process, thousands a second; drop the flag",
+    "preprocessing_num_workers": "questions are tokenized in one process, thousands a second; drop the flag",
+    "num_processes": "belongs to the launcher: torchrun --nproc_per_node N grpo_training.py ...",
+}
 _NO_CHAT = "documents are trained on as they are, without a chat template; drop the flag"
 RETIRED_IN = {
     "PretrainArguments": dict.fromkeys(
@@ -190,6 +228,7 @@ RETIRED_IN = {
     "DPOConfig": _OF_PAIRS | {"orpo_beta": "run orpo_training.py", "desirable_weight": "run kto_training.py"},
     "KTOConfig": _OF_PAIRS | {"simpo_gamma": "run dpo_training.py --loss_type simpo"},
     "PairConfig": _OF_PAIRS | {"label_smoothing": "ORPO has none; dpo_training.py --loss_type robust has"},
+    "GroupConfig": _OF_GROUPS,
     "RewardConfig": _OF_PAIRS
     | {
         "beta": "belongs to dpo_training.py; a reward model has no reference",

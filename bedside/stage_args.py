@@ -108,6 +108,101 @@ class LabelArguments:
 
 
 @dataclass
+class RolloutArguments:
+    """What stages that sample answers (PPO, GRPO) keep of them, and when they are stopped."""
+
+    max_source_length: int = flag(
+        1024,
+        "longest question in tokens, history and template included; older turns are left out to fit",
+        ("max_prompt_length",),
+    )
+    samples_kept: int = flag(4, "answers of each rollout that samples.jsonl and TensorBoard show; 0 keeps none")
+    log_completions: bool = flag(False, "print these answers too")
+    exam_samples: int | None = flag(None, "answer so many held-out questions before and after (default: all; 0: none)")
+    alarm_kl: float = flag(50.0, "stop when the KL to the reference is above this, in nats an answer; 0: never")
+    alarm_kl_rise: float = flag(10.0, "stop when the KL jumps by this factor; 0: never")
+    alarm_cut: float = flag(0.5, "stop when this share of answers is cut that was not at the start; 0: never")
+    alarm_shrink: float = flag(0.2, "stop when answers shrink below this share of their first length; 0: never")
+    alarm_hacking: float = flag(
+        0.2, "stop when this share of answers lost the strict format while the reward rose; 0: never"
+    )
+    alarm_entropy: float = flag(
+        0.1, "stop when the entropy falls below this share of the start's and the reward does not rise; 0: never"
+    )
+    alarm_entropy_floor: float = flag(0.001, "stop when the entropy falls below this, in nats a token; 0: never")
+    alarm_window: int = flag(8, "rollouts that an alarm compares with as many at the start")
+
+
+@dataclass
+class RewardArguments:
+    """What an answer is rewarded for, where that can be verified (docs/rewards.md), and the judge, a reward too."""
+
+    reward_funcs: str | None = flag(
+        "accuracy,format",
+        "rewards, joined by commas: accuracy, choice, diagnosis, number, format, length, repetition, language, "
+        "red_flags, judge, or a function of yours as path/to/file.py:function",
+        ("reward_functions",),
+    )
+    reward_weights: str | None = flag(
+        None, "their weights, joined by commas (default: 1 for what verifies an answer, 0.2 for its form)"
+    )
+    alias_file: str | None = flag(
+        None, 'other names of conditions, drugs ...: JSON lines of {"name": "...", "aliases": ["..."]}'
+    )
+    choice_partial: float = flag(
+        0.0, "what some of several right options earn, with no wrong one among them (0: all or nothing)"
+    )
+    length_min: int = flag(32, "with the reward length: fewer tokens earn less, thought included")
+    length_max: int = flag(512, "with the reward length: more tokens earn less; twice as many earn nothing")
+    judge_url: str | None = flag(
+        None, "with the reward judge: an OpenAI-compatible server, as http://127.0.0.1:8000/v1", ("judge_base_url",)
+    )
+    judge_model: str | None = flag(None, "with the reward judge: the model that judges")
+    judge_key_variable: str = flag("OPENAI_API_KEY", "environment variable that holds the judge's key")
+    judge_timeout: float = flag(60.0, "seconds to wait for a judgement")
+    judge_retries: int = flag(4, "times to ask again after a timeout, 429 or 5xx, waiting longer each time")
+    judge_concurrency: int = flag(8, "judgements asked for at the same time")
+    judge_cache: str | None = flag(
+        None, "judgements are kept here, and never asked for again (default: judge_cache.jsonl in --output_dir)"
+    )
+    judge_max_failures: float = flag(0.2, "stop if more than this share of the judgements fails")
+    judge_rubric: str | None = flag(None, "a file with your own instructions for the judge (docs/rewards.md)")
+    judge_price_in: float = flag(0.0, "what a million tokens cost that the judge reads; the total is printed")
+    judge_price_out: float = flag(0.0, "what a million tokens cost that the judge writes")
+
+
+@dataclass
+class GroupArguments:
+    """What only training on groups of answers (GRPO, RLOO) has."""
+
+    algorithm: str = flag(
+        "grpo", "grpo, or rloo: an answer is compared with the others to its question", (), ("grpo", "rloo")
+    )
+    allow_checkpoint_reference: bool = flag(
+        False, "start anew from a checkpoint of the same stage, which then is the reference"
+    )
+
+
+@dataclass
+class PPOArguments:
+    """What only PPO has."""
+
+    reward_model_path: str | None = flag(
+        None,
+        "reward model: an adapter on the policy's own base (which then is shared), or any sequence classifier",
+        ("reward_model", "reward_model_name_or_path"),
+    )
+    reward_model_weight: float = flag(1.0, "weight of its score beside --reward_funcs")
+    share_reward_base: str = flag(
+        "auto", "whether a reward adapter is put on the policy's base", (), ("auto", "yes", "no")
+    )
+    reward_template_name: str | None = flag(None, "template of a reward model with a base of its own, if not its own")
+    allow_checkpoint_reference: bool = flag(
+        False, "start anew from a checkpoint of the same stage, which then is the reference"
+    )
+
+
+@dataclass
 class EvalArguments:
     """Questions that are answered before and after a training."""
 

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bedside.spellings import LEARNING_RATES, TRAINER_DEFAULTS
+from bedside.spellings import LEARNING_RATES, SAMPLING, TRAINER_DEFAULTS
 
 _REPORTERS = ("tensorboard", "wandb")
 _AT_LEAST = {
@@ -99,7 +99,7 @@ def check(trainer: dict[str, Any]) -> list[str]:
 def fill(trainer: dict[str, Any], held_out: bool, use_peft: bool, stage: str) -> None:
     """Our defaults where the user gave nothing, in place; `held_out` says that rows are set aside for evaluation."""
     for name, value in TRAINER_DEFAULTS.items():
-        if trainer.get(name) is None:
+        if trainer.get(name) is None and not (name == "max_length" and stage in SAMPLING):
             trainer[name] = value
     wants_eval = evaluates(trainer)
     if "do_train" not in trainer:

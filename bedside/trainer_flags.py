@@ -25,12 +25,18 @@ class TrainerFlag(NamedTuple):
 
 _TRANSFORMERS = ("transformers", "training_args.py", "TrainingArguments")
 _TRL_BASE = ("trl", "trainer/base_config.py", "_BaseConfig")
+_GRPO = ("trl", "trainer/grpo_config.py", "GRPOConfig")
+_RLOO = ("trl", "trainer/rloo_config.py", "RLOOConfig")
 CONFIGS = {
     "SFTConfig": (_TRANSFORMERS, _TRL_BASE, ("trl", "trainer/sft_config.py", "SFTConfig")),
     "RewardConfig": (_TRANSFORMERS, _TRL_BASE, ("trl", "trainer/reward_config.py", "RewardConfig")),
     "DPOConfig": (_TRANSFORMERS, _TRL_BASE, ("trl", "trainer/dpo_config.py", "DPOConfig")),
     "KTOConfig": (_TRANSFORMERS, _TRL_BASE, ("trl", "trainer/kto_config.py", "KTOConfig")),
     "PairConfig": (_TRANSFORMERS, ("bedside", "preference/config.py", "PairConfig")),
+    "GRPOConfig": (_TRANSFORMERS, _TRL_BASE, _GRPO),
+    "RLOOConfig": (_TRANSFORMERS, _TRL_BASE, _RLOO),
+    "GroupConfig": (_TRANSFORMERS, _TRL_BASE, _RLOO, _GRPO),  # the flags of both, for one script
+    "PPOConfig": (_TRANSFORMERS, ("bedside", "ppo/config.py", "PPOConfig")),
 }
 # Where transformers keeps the enumerations that annotate some fields.
 _ENUMS = {

@@ -25,7 +25,7 @@ SAME = (
     {"use_cpu", "only_cpu"},
     {"loss_type", "pref_loss"},
     {"beta", "orpo_beta"},
-    {"max_target_length", "max_completion_length"},
+    {"max_target_length", "max_completion_length", "response_length"},
 )
 
 

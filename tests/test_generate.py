@@ -83,7 +83,7 @@ def test_left_padding_changes_nothing(engine):
 
 
 def test_the_greedy_answer_is_the_models_likeliest_continuation(engine):
-    assert engine.answer([SHORT], GREEDY)[0].text == engine._decode(greedy_ids(engine, SHORT))
+    assert engine.answer([SHORT], GREEDY)[0].text == engine.decode(greedy_ids(engine, SHORT))
 
 
 def test_a_length_that_is_reached_is_told(engine):
@@ -97,7 +97,7 @@ def test_any_stop_id_ends_the_answer_and_is_not_part_of_it(engine, parts):
     stopping = ChatEngine(*parts, stop_ids=[0, ids[place]])
     answer = stopping.answer([LONG, SHORT], GREEDY)[0]
     assert (answer.finish_reason, answer.completion_tokens) == ("stop", place + 1)
-    assert answer.text == engine._decode(ids[:place])
+    assert answer.text == engine.decode(ids[:place])
     assert list(stopping.stream(LONG, GREEDY))[-1] == answer
 
 

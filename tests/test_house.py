@@ -24,14 +24,16 @@ ORDER = (
     ("fingerprints", "lineage", "own_template", "models", "reward_model", "adapters", "probe", "policy",
      "checkpoints"),
     ("guards", "card", "manifest", "collate", "accounting", "plots", "questions", "generate", "engine", "chat",
-     "batch", "evaluate", "preference", "reward", "parity", "parity_chats", "merge_source", "merge", "merge_check",
+     "batch", "evaluate", "preference", "reward", "rewards", "rollouts", "ppo", "grpo", "parity", "parity_chats", "merge_source", "merge", "merge_check",
      "starter",
      "template_check", "template_view", "vocabulary"),
-    ("datareport", "settle_pairs", "settle_preferences", "settle_reward", "runner"),
+    ("datareport", "settle_pairs", "settle_dpo", "settle_orpo", "settle_kto", "settle_reward",
+     "settle_rollouts", "settle_ppo", "settle_grpo", "runner"),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 # Subclasses of a library's trainer or config: imported where a run begins, so that they may import it.
 LATE = {f"bedside/preference/{name}.py" for name in ("trainer", "config", "losses", "logprobs")}
+LATE |= {f"bedside/ppo/{name}.py" for name in ("objective", "roles", "rollout", "batches", "evaluation", "saving", "trainer", "config")}
 HEAVY = {"torch", "transformers", "peft", "trl", "datasets", "bitsandbytes", "accelerate", "matplotlib"}
 # Modules that are tables of sentences: long, and read line by line.
 PHRASES = {"bedside/synth/phrases_en.py", "bedside/synth/phrases_zh.py"}

@@ -9,20 +9,20 @@ import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig
 
-from bedside import cli, flagsdoc, logs, models, runner, settle, trainer_checks
+from bedside import cli, logs, models, runner, settle, trainer_checks
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
+from bedside.data import pack
 from bedside.errors import ConfigError
 from bedside.stage_args import ChatArguments, EvalArguments, SupervisedArguments
 
 STAGE = (
     ModelArguments, AdapterArguments, DataArguments, ChatArguments, SupervisedArguments, EvalArguments, RunArguments,
 )  # fmt: skip
-SCRIPT_OF = {"pt": "pretraining.py", "rm": "reward_modeling.py", "dpo": "dpo_training.py", "orpo": "orpo_training.py",
-             "kto": "kto_training.py"}  # fmt: skip
-RECIPES = sorted(Path(__file__).resolve().parent.parent.glob("recipes/*.yaml"))
 
 
 def files(args: cli.Parsed) -> dict:
@@ -267,39 +267,6 @@ def test_notes_are_told(said):
     assert said == ["--use_unsloth: not needed, bedside's own fast path needs no flag"]
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
-def test_every_recipe_parses_and_settles(recipe, monkeypatch):
-    monkeypatch.setattr(trainer_checks, "find_spec", lambda name: object())  # one reports to wandb
-    stage = recipe.stem.rpartition("_")[2]
-    script = SCRIPT_OF.get(stage, "supervised_finetuning.py")
-    args = cli.parse(flagsdoc.SCRIPTS[script][0], [str(recipe)], flagsdoc.SCRIPTS[script][1])
-    settle.training(args, stage if stage in SCRIPT_OF else "sft")
-    assert args.trainer["do_train"] is True
-    assert args.trainer["output_dir"].startswith("outputs-")
-    head = recipe.read_text(encoding="utf-8").splitlines()[0]
-    assert head.startswith("# "), "a recipe begins by saying what it is for"
-
-
-def test_the_recipes_of_the_reports_hold_their_numbers(monkeypatch):
-    monkeypatch.setattr(trainer_checks, "find_spec", lambda name: object())
-    small = cli.parse(STAGE, ["recipes/medcot_7b_11gb.yaml"], "SFTConfig")
-    wanted = {
-        "per_device_train_batch_size": 1, "gradient_accumulation_steps": 16, "max_length": 2048, "learning_rate": 5e-5,
-        "num_train_epochs": 3.0, "fp16": True, "lr_scheduler_type": "cosine", "seed": 42, "save_steps": 500,
-    }  # fmt: skip
-    assert {name: small.trainer[name] for name in wanted} == wanted
-    assert (small[ChatArguments].template_name, small[ModelArguments].load_in_4bit) == ("deepseek", True)
-    large = cli.parse(STAGE, ["recipes/medcot_7b_24gb.yaml"], "SFTConfig")
-    assert (large.trainer["per_device_train_batch_size"], large.trainer["gradient_accumulation_steps"]) == (24, 2)
-    assert (large.trainer["learning_rate"], large.trainer["warmup_steps"], large.trainer["save_steps"]) == (
-        1e-4,
-        0.1,
-        500,
-    )
-    adapter = large[AdapterArguments]
-    assert (adapter.lora_r, adapter.lora_alpha, adapter.lora_dropout) == (8, 16.0, 0.0)
-
-
 @pytest.mark.parametrize("name", ["medical-o1-reasoning-SFT", "med_o1"])
 def test_a_dataset_that_is_not_shipped_says_where_to_get_it(name, repo):
     info = json.loads((repo / "data/dataset_info.json").read_text())[name]
@@ -424,6 +391,20 @@ def test_what_the_trainer_refuses_is_one_sentence(tmp_path):
     )
     assert made.seed == 1
     assert os.environ["TENSORBOARD_LOGGING_DIR"] == "logs"
+
+
+def test_what_a_library_refuses_is_a_sentence():
+    with pytest.raises(ConfigError) as caught, runner.refusals():
+        AutoConfig.for_model("a-model-that\nnobody-has")
+    assert caught.value.problems[0].startswith("the trainer refuses these flags: ")
+    assert "a-model-that nobody-has" in caught.value.problems[0]
+
+
+def test_what_this_package_raises_is_raised_again_as_it_is():
+    with pytest.raises(ValueError, match="^sample 0 has 9 tokens, a row holds 8$"), runner.refusals():
+        pack.best_fit(np.array([9]), 8)
+    with pytest.raises(ConfigError, match="^--beta 0: expected more$"), runner.refusals():
+        raise ConfigError("--beta 0: expected more")
 
 
 def test_flags_that_follow_from_ready_ids():

@@ -48,7 +48,7 @@ def to_choice(row: Any) -> Choice:
         raise RowError("E_SCHEMA", f"fields {shown_names(row, 'none')}: expected a question with options")
     name = "Question" if "Question" in row and "Options" in row else "question"
     question = text_of(field(row, name), name)
-    options = _options(row)
+    options = options_of(row)
     answers = _answers(row, options)
     made: Choice = {"question": question, "options": options, "answers": answers, "kind": _kind(row, answers)}
     explanation = first_of(row, "explanation", "Explanation", "exp")
@@ -60,7 +60,8 @@ def to_choice(row: Any) -> Choice:
     return made
 
 
-def _options(row: Row) -> list[tuple[str, str]]:
+def options_of(row: Row) -> list[tuple[str, str]]:
+    """The options that have text, as (letter, text); RowError for fewer than two."""
     if "opa" in row:
         pairs = [(_LETTERS[index], row.get(name)) for index, name in enumerate(_MEDMCQA)]
         where = "opa..opd"

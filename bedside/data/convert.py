@@ -96,7 +96,8 @@ def _finished(made: targets.Made, value: dict, way: Way) -> tuple[dict, Any]:
     writers.check(row, way.suffix)
     kind = targets.KIND_OF[way.format]
     record = targets.READ[kind](row, None)
-    if not made.lost and record != made.record:
+    carried = {"lang": record["lang"]} if kind == "prompt" and "lang" in record else {}
+    if not made.lost and record != {**made.record, **carried}:
         raise RowError("E_PLACE", f"the row would not be read back from {way.format} as it is; choose --to messages")
     return row, record
 

@@ -24,7 +24,7 @@ def to_preference(row: Any, roles: dict[str, str] | None = None) -> Preference:
     if None not in sides and isinstance(sides[0], str) != isinstance(sides[1], str):
         raise RowError("E_TYPE", f"{names[0]} is {kind_of(sides[0])} but {names[1]} is {kind_of(sides[1])}")
     answers = [_side(side, name) for side, name in zip(sides, names, strict=True)]
-    prompt = system(row) + _prompt(row, roles)
+    prompt = system(row) + prompt_of(row, roles)
     if all(message["role"] == "system" for message in prompt):
         shared, answers = _shared_beginning(*answers)
         prompt = prompt + shared
@@ -41,7 +41,8 @@ def _side(value: Any, name: str) -> list[Message]:
     return messages_of(value, name) if isinstance(value, list) else [assistant(value, name)]
 
 
-def _prompt(row: Row, roles: dict[str, str] | None) -> list[Message]:
+def prompt_of(row: Row, roles: dict[str, str] | None = None) -> list[Message]:
+    """What a row asks, answer apart: `conversations`, `prompt`, `question` or `instruction`; empty if it has none."""
     if "conversations" in row:
         turns = row["conversations"]
         stub = {"from": "gpt", "value": "-"}  # lets the sharegpt reader check a conversation that has no answer yet

@@ -39,10 +39,18 @@ def look(value: Any, entry: Entry | None, convert: Callable[[Any], Any]) -> Look
     if lost_text(value):
         remarks.append(("W_MOJIBAKE", "text was lost in an earlier decoding (U+FFFD or 锟斤拷)"))
     # A document has no format, and a registered dataset tells its own.
-    name = None if entry or isinstance(record, str) else records.detect(value)
-    if name == "choice":
+    name = None if entry or isinstance(record, str) else _format(value)
+    if name == "choice" and "messages" in record:
         remarks.append(("I_CHOICE", "a question with options is trained as a question and its answer"))
     return Looked(record, None, name, remarks)
+
+
+def _format(value: Any) -> str | None:
+    """The row's format; None where it has none of those, as a question by itself."""
+    try:
+        return records.detect(value)
+    except RowError:
+        return None
 
 
 def lost_text(value: Any) -> bool:

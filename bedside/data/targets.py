@@ -56,7 +56,7 @@ def _conversation(kind: str, record: Any) -> tuple[dict, list[str]]:
             raise RowError("E_PLACE", "an answer that is labelled bad is not trained on; --to kto keeps it")
         return {"messages": [*record["prompt"], *record["completion"]]}, ["label"]
     if kind == "prompt":
-        extra = [name for name in ("aliases", "kind") if name in record]
+        extra = [name for name in prompts.GOLD if name in record and name not in ("answer", "lang")]
         return {"messages": [*record["prompt"], {"role": "assistant", "content": record["answer"]}]}, extra
     raise _lacks("a conversation", "a question and an answer")
 
@@ -77,7 +77,7 @@ def _converted(kind: str, record: Any, target: str) -> list[tuple[Any, list[str]
     if target == "prompt" and kind == "choice":
         texts = dict(record["options"])
         made = {"prompt": [{"role": "user", "content": choices.question_text(record)}]}
-        made["answer"] = "".join(record["answers"])
+        made |= {"answer": "".join(record["answers"]), "options": texts}
         if record["kind"] == "single":
             made["aliases"] = [texts[record["answers"][0]]]
         gone = [name for name in ("explanation", "department") if name in record]
@@ -139,7 +139,7 @@ def _prompt_row(record: dict) -> Made:
     row: dict[str, Any] = {"prompt": prompt[0]["content"]}
     if not _one_text(prompt):
         row = {"prompt": [formats.openai_message(message) for message in prompt]}
-    extra = {name: record[name] for name in ("aliases", "kind") if name in record}
+    extra = {name: record[name] for name in prompts.GOLD if name in record and name != "answer"}
     return Made({**row, "ground_truth": record["answer"], **extra}, record, [])
 
 
@@ -163,14 +163,6 @@ def made(kind: str, record: Any, format: str) -> list[Made]:
         else:
             rows.append(_ROWS[format](value)._replace(lost=gone))
     return rows
-
-
-def reads_back(made: Made, format: str) -> bool:
-    """Whether the row, read by the stages, is the record that it was made of."""
-    try:
-        return READ[KIND_OF[format]](made.row, None) == made.record
-    except RowError:
-        return False
 
 
 def rendered(conversation: dict, template: Any) -> Made:

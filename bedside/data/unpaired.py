@@ -4,10 +4,9 @@ Preference rows are read too: each becomes a good and a bad answer to the same q
 row is too long, the oldest turns of its history are left out; one that still is too long is left out and counted.
 """
 
-import itertools
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,29 +14,24 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from bedside import logs
-from bedside.data import admit, build, chats, fit, kto, pairs, tokens
+from bedside.data import admit, build, chats, judged, kto, pairs, tokens
 from bedside.data.conversation import RowError, check_answers
+from bedside.data.judged import Limits
 from bedside.data.ledger import Ledger
-from bedside.data.pairs import Limits
-from bedside.data.pieces import Batches
 from bedside.data.rows import Origin, Row
-from bedside.data.samples import IGNORED
-from bedside.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_UNLIMITED = 1 << 40
-_CHUNK = 256  # rows tokenized at a time
 _PAIRED = ("chosen", "response_chosen")
 
 
-class Example(NamedTuple):
-    """One labelled answer as ids, where it stands, and how often it is used."""
+class Answers(NamedTuple):
+    """The labelled answers of a row as ids, where it stands, and how often it is used."""
 
     origin: Origin
-    sample: tokens.Sample
-    label: bool
+    samples: tuple[tokens.Sample, ...]
+    labels: tuple[bool, ...]
     times: int = 1
 
 
@@ -77,50 +71,9 @@ def admitted(row: Any, roles: dict[str, str] | None = None) -> dict:
     return dict(made)
 
 
-def sides(record: dict) -> tuple[tuple[str, bool], ...]:
+def sides(record: dict) -> dict[str, bool]:
     """The names of a record's answers, and whether each is a good one."""
-    return (("completion", record["label"]),) if "label" in record else (("chosen", True), ("rejected", False))
-
-
-def encode(records: list[dict], batches: Batches, encoding: tokens.Encoding) -> list[list[tokens.Sample] | RowError]:
-    """The answers of each record behind their question, as ids that end with the last trained token, or its fault."""
-    unlimited = replace(encoding, max_length=_UNLIMITED)
-    flat = [pairs.conversation_of(record, side) for record in records for side, _ in sides(record)]
-    encoded = iter(tokens.encode_chunk(flat, batches, unlimited))
-    made: list[list[tokens.Sample] | RowError] = []
-    for record in records:
-        answers = [next(encoded) for _ in sides(record)]
-        error = next((answer.error for answer in answers if answer.error), None)
-        made.append(RowError(*error) if error else [_ending(answer.samples[-1]) for answer in answers])
-    return made
-
-
-def _ending(sample: tokens.Sample) -> tokens.Sample:
-    """The sample up to its last trained token: what a template writes behind a turn end is nobody's answer."""
-    return tokens.Sample(sample.ids[: sample.spans[-1][1]], sample.spans)
-
-
-def fitted(
-    records: list[dict], batches: Batches, encoding: tokens.Encoding, limits: Limits
-) -> list[tuple[list[tokens.Sample] | RowError | None, tuple[int, int, str] | None, int]]:
-    """`(answers or error, the limit that is broken, turns left out)` of each record."""
-    results: list = [None] * len(records)
-    waiting = [(number, record, 0) for number, record in enumerate(records)]
-    while waiting:
-        again = []
-        encoded = encode([record for _, record, _ in waiting], batches, encoding)
-        for (number, record, dropped), answers in zip(waiting, encoded, strict=True):
-            if isinstance(answers, RowError):
-                results[number] = (answers, None, 0)
-                continue
-            broken = next((found for answer in answers if (found := limits.broken(answer))), None)
-            shorter = pairs.without_oldest_turn(record) if broken and broken[2] != "--max_target_length" else None
-            if shorter:
-                again.append((number, shorter, dropped + 1))
-            else:
-                results[number] = (None, broken, 0) if broken else (answers, None, dropped)
-        waiting = again
-    return results
+    return {"completion": record["label"]} if "label" in record else {"chosen": True, "rejected": False}
 
 
 def _records(
@@ -145,31 +98,14 @@ def _records(
 def _read(
     sources: list[build.Source], plan: chats.Plan, cap: int | None, tokenizer: Tokenizer, encoding: tokens.Encoding,
     limits: Limits, ledger: Ledger,
-) -> list[list[Example]]:  # fmt: skip
-    """The examples of every row that can be used, accounted; one list a row."""
-    kept: list[list[Example]] = []
-    batches, tried = Batches(tokenizer, many=True), False
+) -> list[Answers]:  # fmt: skip
+    """The answers of every row that can be used, accounted."""
     records = _records(sources, plan, cap, ledger)
-    while some := list(itertools.islice(records, _CHUNK)):
-        if not tried:  # the template, before a thousand rows are dropped one by one
-            first = [pairs.conversation_of(record, sides(record)[0][0]) for _, record in some[:16]]
-            fit.check_template(first, tokenizer, encoding)
-            tried = True
-        done = fitted([record for _, record in some], batches, encoding, limits)
-        for (row, record), (answers, broken, dropped) in zip(some, done, strict=True):
-            if isinstance(answers, RowError):
-                ledger.drop(row.origin, answers.code, answers.detail)
-            elif broken:
-                ledger.overlong(row.origin, *broken)
-            else:
-                ledger.keep(row.origin)
-                ledger.samples["turns_dropped"] += dropped
-                found = zip(answers, sides(record), strict=True)
-                kept.append([Example(row.origin, answer, label, row.times) for answer, (_, label) in found])
-    return kept
+    found = judged.answered(records, lambda record: tuple(sides(record)), tokenizer, encoding, limits, ledger)
+    return [Answers(row.origin, samples, tuple(sides(record).values()), row.times) for row, record, samples in found]
 
 
-def to_dataset(rows: list[list[Example]], seed: int | None = None) -> "Dataset":
+def to_dataset(rows: list[Answers], seed: int | None = None) -> "Dataset":
     """Columns `prompt_ids`, `completion_ids`, `completion_labels` (-100 where not trained), `label`, `source`, `line`,
     `length`.
 
@@ -178,24 +114,26 @@ def to_dataset(rows: list[list[Example]], seed: int | None = None) -> "Dataset":
     import pyarrow
     from datasets import Dataset
 
-    used = [example for row in rows for example in row for _ in range(example.times)]
+    used = [
+        (row.origin, sample, label)
+        for row in rows
+        for sample, label in zip(row.samples, row.labels, strict=True)
+        for _ in range(row.times)
+    ]
     if seed is not None:
         random.Random(seed).shuffle(used)
     columns: dict[str, list] = {name: [] for name in ("prompt_ids", "completion_ids", "completion_labels")}
-    for example in used:
-        ids = np.asarray(example.sample.ids, np.int32)
-        labels = np.full(len(ids), IGNORED, np.int32)
-        for start, end in example.sample.spans:
-            labels[start:end] = ids[start:end]
-        start = example.sample.spans[0][0]
+    for _, sample, _ in used:
+        ids, labels = judged.labels_of(sample)
+        start = sample.spans[0][0]
         for name, values in zip(columns, (ids[:start], ids[start:], labels[start:]), strict=True):
             columns[name].append(values)
     table = {name: pyarrow.array(values, pyarrow.list_(pyarrow.int32())) for name, values in columns.items()}
-    table["label"] = pyarrow.array([example.label for example in used], pyarrow.bool_())
-    table["source"] = pyarrow.array([example.origin.file for example in used], pyarrow.string())
-    table["line"] = pyarrow.array([example.origin.line for example in used], pyarrow.int32())
+    table["label"] = pyarrow.array([label for _, _, label in used], pyarrow.bool_())
+    table["source"] = pyarrow.array([origin.file for origin, _, _ in used], pyarrow.string())
+    table["line"] = pyarrow.array([origin.line for origin, _, _ in used], pyarrow.int32())
     # What --group_by_length groups by.
-    table["length"] = pyarrow.array([len(example.sample.ids) for example in used], pyarrow.int32())
+    table["length"] = pyarrow.array([len(sample.ids) for _, sample, _ in used], pyarrow.int32())
     return Dataset(pyarrow.table(table))
 
 
@@ -228,54 +166,28 @@ def datasets(
     Raises DataError where a file is unusable, too many rows are, or none is left; ConfigError for a template that
     does not fit. Rejected rows are then left in `output`.
     """
-    ledger, other = accounts = (Ledger(), Ledger())
-    with chats.rejections(output, accounts):
-        rows = _read(plan.train, plan, plan.max_train, tokenizer, encoding, limits, ledger)
-        chats.report(ledger, "training rows")
-        ledger.check_rate(plan.max_bad_rate)
-        if plan.validation:
-            chats.warn_of_same_files(plan)
-            held = _read(plan.validation, plan, plan.max_eval, tokenizer, encoding, limits, other)
-            chats.report(other, "validation rows")
-            other.check_rate(plan.max_bad_rate)
-        else:
-            rows, held = _parted(rows, plan, ledger)
-    held = [[example._replace(times=1) for example in row] for row in held]
-    for part, account, purpose in ((rows, ledger, "train on"), (held, other, "evaluate on")):
-        if not part and (part is rows or plan.validation):
-            files = ", ".join(account.files)
-            raise DataError("E_NOTHING_LEFT", files, f"no row is left to {purpose} ({account.summary()})")
-    labels = [example.label for row in rows for example in row for _ in range(example.times)]
-    _tell(rows, held, labels, ledger)
+
+    def read(sources: list[build.Source], cap: int | None, ledger: Ledger) -> list[Answers]:
+        return _read(sources, plan, cap, tokenizer, encoding, limits, ledger)
+
+    rows, held, ledger, _ = judged.gathered(plan, read, "row", output)  # both answers of a pair stay together
+    labels = [label for row in rows for label in row.labels for _ in range(row.times)]
+    _tell(rows, held, labels)
+    judged.tell(ledger)
     ledger.samples |= {"good": sum(labels), "bad": len(labels) - sum(labels), "rows_held_out": len(held)}
-    paired = [pairs.Pair(row[0].origin, (row[0].sample, row[1].sample)) for row in held if len(row) == 2]
+    paired = [pairs.Pair(row.origin, row.samples) for row in held if len(row.samples) == 2]
     return UnpairedData(
         to_dataset(rows, plan.seed), to_dataset(held, plan.seed) if held else None,
         pairs.to_dataset(paired) if paired else None, ledger, sum(labels), len(labels) - sum(labels),
     )  # fmt: skip
 
 
-def _parted(rows: list[list[Example]], plan: chats.Plan, ledger: Ledger) -> tuple[list, list]:
-    """The rows to train on and those that are held out; both answers of a pair stay together."""
-    share = plan.holdout if plan.holdout < 1 else plan.holdout / max(1, len(rows))
-    if not share or len(rows) < 2:
-        return rows, []
-    kept, held_out = chats.split(len(rows), share, plan.seed)
-    for number in held_out[plan.max_eval :].tolist() if plan.max_eval is not None else []:
-        ledger.unkeep(rows[number][0].origin)
-        ledger.cap(rows[number][0].origin)
-    return [rows[i] for i in kept], [rows[i] for i in held_out[: plan.max_eval]]
-
-
-def _tell(rows: list[list[Example]], held: list[list[Example]], labels: list[bool], ledger: Ledger) -> None:
-    paired = sum(len(row) == 2 for row in (*rows, *held))
+def _tell(rows: list[Answers], held: list[Answers], labels: list[bool]) -> None:
+    paired = sum(len(row.samples) == 2 for row in (*rows, *held))
     if paired:
         logs.info(f"{paired} preference pairs: each is a good and a bad answer to its question here")
-    sizes = [len(example.sample.ids) for row in rows for example in row]
+    sizes = [len(sample.ids) for row in rows for sample in row.samples]
     logs.info(
         f"training: {sum(labels)} good and {len(labels) - sum(labels)} bad answers, {sum(sizes):,} tokens, longest "
-        f"{max(sizes)}; held out: {sum(len(row) for row in held)} answers"
+        f"{max(sizes)}; held out: {sum(len(row.samples) for row in held)} answers"
     )
-    logs.info(ledger.summary())
-    if ledger.samples["turns_dropped"]:
-        logs.info(f"{ledger.samples['turns_dropped']} oldest turns left out to fit the limits")

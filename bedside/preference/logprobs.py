@@ -21,16 +21,20 @@ _AGREES = 0.25  # nats by which bfloat16 may differ from the model's own logits;
 
 
 class LogitRule(NamedTuple):
-    """What a model does to `head(hidden)`: times `scale`, then `softcap * tanh(. / softcap)` (Gemma 2)."""
+    """What a model does to `head(hidden)`: times `scale`, then `softcap * tanh(. / softcap)` (Gemma 2); what is
+    sampled from it at a `temperature` is divided by that."""
 
     scale: float = 1.0
     softcap: float | None = None
+    temperature: float = 1.0
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
-        """The logits that the model means, same shape; may change `logits` in place if it needs no gradient."""
+        """The logits that are meant, same shape; may change `logits` in place if it needs no gradient."""
         if self.scale != 1.0:
             logits = logits * self.scale
-        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+        if self.softcap is not None:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
+        return logits if self.temperature == 1.0 else logits / self.temperature
 
 
 def rule_of(config: Any) -> LogitRule:
@@ -51,28 +55,33 @@ def rule_of(config: Any) -> LogitRule:
 
 
 class TokenLogProbs(torch.autograd.Function):
-    """`log softmax(rule(hidden @ weight.T + bias))[target]`: `(N, H), (V, H), (V,), (N,) -> (N,)` in float32.
+    """`log softmax(rule(hidden @ weight.T + bias))[target]`: `(N, H), (V, H), (V,), (N,) -> (N,)` in float32, and the
+    entropy of that distribution, `(N,)` in nats and without gradient, where asked for (else empty).
 
     Products are taken in `dtype` and everything else in float32 (float64 stays). Saved for the backward pass are the
     inputs and one number a row; the logits are computed again, `rows` rows at a time.
     """
 
     @staticmethod
-    def forward(ctx, hidden, weight, bias, targets, rule, dtype, rows):
-        """The log-probabilities, `(N,)`."""
-        found, norms = [], []
+    def forward(ctx, hidden, weight, bias, targets, rule, dtype, rows, with_entropy=False):
+        """The log-probabilities and the entropies."""
+        found, norms, entropies = [], [], [hidden.new_empty(0, dtype=torch.float32)]
         cast = weight.to(dtype)
         for h, t in zip(hidden.split(rows), targets.split(rows), strict=True):
             logits = rule(_product(h.to(dtype), cast, bias))
             norms.append(torch.logsumexp(logits, -1))
             found.append(logits.gather(-1, t[:, None]).squeeze(-1) - norms[-1])
+            if with_entropy:
+                entropies.append(_entropy(logits, norms[-1]))
         ctx.save_for_backward(hidden, weight, bias, targets, torch.cat(norms))
         ctx.rule, ctx.dtype, ctx.rows = rule, dtype, rows
-        return torch.cat(found)
+        entropy = torch.cat(entropies)
+        ctx.mark_non_differentiable(entropy)
+        return torch.cat(found), entropy
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx, grad, _):
         """Gradients for hidden states, weight and bias, as far as they are wanted."""
         hidden, weight, bias, targets, norms = ctx.saved_tensors
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
@@ -93,7 +102,7 @@ class TokenLogProbs(torch.autograd.Function):
                 of_weight += delta.t() @ h
         if wants_weight:
             of_weight = of_weight.to(weight.dtype)
-        return of_hidden, of_weight, of_bias if of_bias is None else of_bias.to(bias.dtype), None, None, None, None
+        return of_hidden, of_weight, of_bias if of_bias is None else of_bias.to(bias.dtype), *[None] * 5
 
 
 def _product(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -105,11 +114,16 @@ def _product(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | No
 def _logit_gradient(h, weight, bias, targets, norms, grad, rule: LogitRule) -> torch.Tensor:
     """d/d(head output) of `sum(grad * log p(target))`, `(n, V)`: `grad * (onehot - softmax)` through the rule."""
     logits = rule(_product(h, weight, bias))
-    slope = None if rule.softcap is None else 1 - (logits / rule.softcap) ** 2
+    slope = None if rule.softcap is None else 1 - (logits * (rule.temperature / rule.softcap)) ** 2
     delta = logits.sub_(norms[:, None]).exp_().neg_()
     delta.scatter_add_(-1, targets[:, None], torch.ones_like(norms)[:, None])
-    delta.mul_((grad * rule.scale)[:, None])
+    delta.mul_((grad * (rule.scale / rule.temperature))[:, None])
     return delta if slope is None else delta.mul_(slope)
+
+
+def _entropy(logits: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+    """`-sum p log p` of each row of logits `(n, V)` with their log-sum-exp `(n,)`."""
+    return norms - (torch.exp(logits - norms[:, None]) * logits).sum(-1)
 
 
 def _computed_in(hidden: torch.Tensor, weight: torch.Tensor) -> torch.dtype:
@@ -120,8 +134,8 @@ def _computed_in(hidden: torch.Tensor, weight: torch.Tensor) -> torch.dtype:
     return weight.dtype
 
 
-def _linear_forward(self: torch.nn.Linear, hidden: torch.Tensor, targets=None, rule=None) -> torch.Tensor:
-    """A linear layer's forward that, given `targets`, returns their log-probabilities.
+def _linear_forward(self: torch.nn.Linear, hidden: torch.Tensor, targets=None, rule=None, with_entropy=False) -> Any:
+    """A linear layer's forward that, given `targets`, returns their log-probabilities and (if asked for) entropies.
 
     It is the layer's own forward because hooks fire only through the layer's call: ZeRO-3 and FSDP gather its weight.
     """
@@ -130,7 +144,7 @@ def _linear_forward(self: torch.nn.Linear, hidden: torch.Tensor, targets=None, r
     dtype, rows = _computed_in(hidden, self.weight), _rows(self.out_features)
     hidden, targets = hidden.to(self.weight.device), targets.to(self.weight.device)
     with torch.autocast(hidden.device.type, enabled=False):
-        return TokenLogProbs.apply(hidden, self.weight, self.bias, targets, rule, dtype, rows)
+        return TokenLogProbs.apply(hidden, self.weight, self.bias, targets, rule, dtype, rows, with_entropy)
 
 
 def _rows(vocabulary: int) -> int:
@@ -139,19 +153,21 @@ def _rows(vocabulary: int) -> int:
 
 def _through_any_head(
     head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, rule: LogitRule, rows: int
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The same for a head with an adapter, or of another kind: plain autograd, piece by piece, recomputed."""
 
-    def piece(h: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def piece(h: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = head(h)
         logits = rule(logits.to(torch.promote_types(logits.dtype, torch.float32)))
-        return torch.log_softmax(logits, -1).gather(-1, t[:, None]).squeeze(-1)
+        norms = torch.logsumexp(logits, -1)
+        found = logits.gather(-1, t[:, None]).squeeze(-1) - norms
+        return found, _entropy(logits.detach(), norms.detach())
 
     found = [
         checkpoint(piece, h, t, use_reentrant=False) if torch.is_grad_enabled() else piece(h, t)
         for h, t in zip(hidden.split(rows), targets.split(rows), strict=True)
     ]
-    return torch.cat(found)
+    return torch.cat([logps for logps, _ in found]), torch.cat([entropy for _, entropy in found])
 
 
 def _plain_linears(head: torch.nn.Module) -> list[torch.nn.Linear]:
@@ -171,7 +187,8 @@ def _plain_linears(head: torch.nn.Module) -> list[torch.nn.Linear]:
 def install(model: Any) -> Any:
     """Let a causal LM's forward return log-probabilities: `model(..., labels=labels, token_logprobs=True)`.
 
-    It then returns `(B, T - 1)`: log p of `labels[:, 1:]` given what stands before, 0 where a label is -100. Without
+    It then returns `(B, T - 1)`: log p of `labels[:, 1:]` given what stands before, 0 where a label is -100; logits are
+    divided by `temperature`. With `token_entropy=True` it returns that and the entropies, `(B, T - 1)`. Without
     `token_logprobs` the forward is the model's own. `model` is the causal LM or a PEFT model around one, not yet
     wrapped for several processes; it is the forward that is replaced, because wrappers act on nothing else.
     """
@@ -190,23 +207,30 @@ def _with_logprobs(original: Callable, kind: type, rule: LogitRule) -> Callable:
     """The forward `original` of a `kind` with the argument `token_logprobs`; generation reads its signature."""
 
     @functools.wraps(kind.forward)
-    def forward(self, *args, token_logprobs: bool = False, labels=None, **kwargs):
+    def forward(
+        self, *args, token_logprobs: bool = False, labels=None, temperature: float = 1.0, token_entropy: bool = False,
+        **kwargs,
+    ):  # fmt: skip
         if not token_logprobs:
             return original(*args, **kwargs, **({} if labels is None else {"labels": labels}))
         # Backbone and head are looked up now: PEFT and the launchers replace them later.
         hidden = self.base_model(*args, **kwargs, use_cache=False).last_hidden_state[:, :-1]
         head, targets = self.get_output_embeddings(), labels[:, 1:].to(hidden.device)
-        kept = targets != IGNORED
+        kept, at = targets != IGNORED, rule._replace(temperature=temperature)
         if _plain_linears(head):
-            found = head(hidden[kept], targets=targets[kept], rule=rule)
+            found = head(hidden[kept], targets=targets[kept], rule=at, with_entropy=token_entropy)
         else:
             rows = _rows(self.config.get_text_config().vocab_size)
-            found = _through_any_head(head, hidden[kept], targets[kept], rule, rows)
-        found = found.to(hidden.device)
+            found = _through_any_head(head, hidden[kept], targets[kept], at, rows)
         # Scattered, so that a batch in which nothing is trained still has a gradient: zero.
-        return torch.zeros(kept.shape, dtype=found.dtype, device=hidden.device).masked_scatter(kept, found)
+        placed = [_scattered(values.to(hidden.device), kept) for values in found[: 1 + token_entropy]]
+        return tuple(placed) if token_entropy else placed[0]
 
     return forward
+
+
+def _scattered(values: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(kept.shape, dtype=values.dtype, device=kept.device).masked_scatter(kept, values)
 
 
 def check(model: Any) -> None:

@@ -6,6 +6,7 @@ import torch
 from transformers import Trainer
 
 from bedside.data.samples import IGNORED
+from bedside.errors import ConfigError
 from bedside.plots import PER_PAIR
 from bedside.preference import logprobs, losses
 from bedside.preference.losses import PairLoss
@@ -26,13 +27,14 @@ class PairTrainer(Trainer):
     def __init__(self, model: Any, args: Any, **more: Any):
         self.pair_loss = losses.of(args)
         if args.label_smoothing_factor:
-            raise ValueError(f"--label_smoothing_factor has no meaning with {args.loss_type}; drop it")
+            factor = f"--label_smoothing_factor {args.label_smoothing_factor:g}"
+            raise ConfigError(f"{factor}: has no meaning with --loss_type {args.loss_type}; drop it")
         if args.use_liger_kernel:
             # Liger's fused loss would replace the forward that gives log-probabilities; its layers stay.
             args.liger_kernel_config = {**(args.liger_kernel_config or {}), "fused_linear_cross_entropy": False}
         super().__init__(model=model, args=args, **more)
         if args.n_gpu > 1:
-            raise ValueError(
+            raise ConfigError(
                 f"{args.n_gpu} GPUs are visible to one process; launch with torchrun --nproc_per_node {args.n_gpu}, "
                 "add --device_map auto to spread the model, or set CUDA_VISIBLE_DEVICES=0"
             )

@@ -156,9 +156,19 @@ PROMPTS = {
     "several answers": ({"question": "q", "answer": ["a", "b"]}, {**PROMPT, "aliases": ["b"]}),
     "HuatuoGPT-o1": ({"Open-ended Verifiable Question": "q", "Ground-True Answer": "a"}, PROMPT),
     "options": ({"question": "q", "options": ["x", "y"], "answer": "B"},
-                {"prompt": [{**U, "content": "q\nA. x\nB. y"}], "answer": "B", "aliases": ["y"], "kind": "choice"}),
+                {"prompt": [{**U, "content": "q\nA. x\nB. y"}], "answer": "B", "aliases": ["y"], "kind": "choice",
+                 "options": {"A": "x", "B": "y"}}),
     "more options": ({"question": "q", "options": ["x", "y", "z"], "answer": "CA"},
-                     {"prompt": [{**U, "content": "q\nA. x\nB. y\nC. z"}], "answer": "AC", "kind": "choice"}),
+                     {"prompt": [{**U, "content": "q\nA. x\nB. y\nC. z"}], "answer": "AC", "kind": "choice",
+                      "options": {"A": "x", "B": "y", "C": "z"}}),
+    "dose": ({"question": "q", "answer": "1,500", "unit": " mg ", "kind": "dose", "tolerance": 0.1},
+             {**PROMPT, "answer": "1,500", "unit": "mg", "kind": "number", "tolerance": 0.1}),
+    "unit of no number": ({"question": "q", "answer": "250-500", "unit": "mg", "kind": "dose"},
+                          {**PROMPT, "answer": "250-500", "unit": "mg", "kind": "dose"}),
+    "language": ({"question": "q", "answer": "a", "lang": "EN_gb"}, {**PROMPT, "lang": "en"}),
+    "another language": ({"question": "q", "answer": "a", "lang": "fr"}, PROMPT),
+    "red flags": ({"question": "q", "answer": "a", "red_flags": ["chest pain"]},
+                  {**PROMPT, "red_flags": ["chest pain"]}),
 }  # fmt: skip
 
 

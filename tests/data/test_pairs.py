@@ -10,7 +10,7 @@ import pytest
 
 from bedside import templates
 from bedside.collate import PairCollator
-from bedside.data import build, chats, pairs, tokens
+from bedside.data import build, chats, judged, pairs, tokens
 from bedside.errors import ConfigError, DataError
 
 ROW = {"prompt": "Fever?", "chosen": "Rest and drink.", "rejected": "No."}
@@ -183,5 +183,5 @@ def test_the_collator_pads_right_and_masks_answers():
 def test_ids_do_not_depend_on_the_chunk(tmp_path, tiny_tokenizer, encoding, monkeypatch):
     path = write(tmp_path / "p.jsonl", [{**ROW, "prompt": f"Fever {n}?"} for n in range(7)])
     whole = made(path, tiny_tokenizer, encoding)
-    monkeypatch.setattr(pairs, "_CHUNK", 2)
+    monkeypatch.setattr(judged, "_CHUNK", 2)
     assert made(path, tiny_tokenizer, encoding).train[:] == whole.train[:]

@@ -13,7 +13,7 @@ from bedside import models
 from bedside.collate import LabelledCollator
 from bedside.data import build, chats, tokens, unpaired
 from bedside.data.conversation import RowError
-from bedside.data.pairs import Limits
+from bedside.data.judged import Limits
 from bedside.errors import DataError
 
 ROOMY = Limits(400)

@@ -16,6 +16,7 @@ import pytest
 
 from bedside import lineage
 from tests.resume import toys
+from tests.stages.files import losses, same, weights
 
 REPO = Path(__file__).resolve().parents[2]
 ALL = bool(os.environ.get("BEDSIDE_ALL_LAUNCHERS"))
@@ -111,8 +112,8 @@ def metric(directory: Path, name: str) -> float:
 
 def check(two: Path, one: Path, whole: bool) -> None:
     """The same model, complete and sealed; `whole` if each process held all of it."""
-    assert toys.losses(two) == pytest.approx(toys.losses(one), abs=LOSS) and len(toys.losses(two)) == 4
-    first, second = toys.weights(one), toys.weights(two)
+    assert losses(two) == pytest.approx(losses(one), abs=LOSS) and len(losses(two)) == 4
+    first, second = weights(one), weights(two)
     assert first.keys() == second.keys()  # nothing cut, nothing twice
     assert max((first[name] - second[name]).abs().max().item() for name in first) < WEIGHT
     for directory in (two, two / "checkpoint-2", two / "checkpoint-4"):
@@ -151,7 +152,7 @@ def test_two_processes_train_the_same_model_as_one(alone, argv, tmp_path, config
     # Both processes went on from the same checkpoint, the one before the damaged, and came to the same end.
     assert said.count("changed since it was saved; set aside as broken-checkpoint-4") == 1
     assert lineage.read(first)["resumed_from"] == [str(first / "checkpoint-2")]
-    assert toys.same(first, tmp_path / "kept") and toys.losses(first) == toys.losses(tmp_path / "kept")
+    assert same(first, tmp_path / "kept") and losses(first) == losses(tmp_path / "kept")
     assert (first / "broken-checkpoint-4").is_dir()
     # Rank 0 alone speaks: one line a step, one table and one end a run.
     trained = len(names) + 1
@@ -167,6 +168,6 @@ def test_every_stage_runs_as_a_command_under_every_launcher(alone, argv, tmp_pat
     status, said = launch(config, [script, *argv(name, tmp_path / "two", 2)])
     assert status == 0, said[-4000:]
     check(tmp_path / "two", alone / name, config not in SHARDED)
-    found = [abs(a - b) for a, b in zip(toys.losses(tmp_path / "two"), toys.losses(alone / name), strict=True)]
+    found = [abs(a - b) for a, b in zip(losses(tmp_path / "two"), losses(alone / name), strict=True)]
     print(f"{config} | {name} | {max(found):.1e}")
     assert said.count("'train_runtime'") == 1

@@ -18,7 +18,7 @@ def plain(hidden, weight, bias, targets, rule):
     logits = torch.nn.functional.linear(hidden, weight, bias) * rule.scale
     if rule.softcap is not None:
         logits = rule.softcap * torch.tanh(logits / rule.softcap)
-    return torch.log_softmax(logits, -1).gather(-1, targets[:, None]).squeeze(-1)
+    return torch.log_softmax(logits / rule.temperature, -1).gather(-1, targets[:, None]).squeeze(-1)
 
 
 def numbers(dtype, rows=11, width=6, vocabulary=17):
@@ -27,12 +27,14 @@ def numbers(dtype, rows=11, width=6, vocabulary=17):
     return [t.to(dtype).requires_grad_() for t in tensors], torch.randint(vocabulary, (rows,))
 
 
-@pytest.mark.parametrize("rule", [LogitRule(), LogitRule(0.25), LogitRule(1.0, 3.0), LogitRule(0.5, 2.0)], ids=str)
+@pytest.mark.parametrize(
+    "rule", [LogitRule(), LogitRule(0.25), LogitRule(1.0, 3.0), LogitRule(0.5, 2.0), LogitRule(0.5, 2.0, 0.7)], ids=str
+)
 @pytest.mark.parametrize("rows", [1, 4, 100])
 def test_values_and_gradients_are_those_of_log_softmax_in_float64(rule, rows):
     tensors, targets = numbers(torch.float64)
     weights = torch.rand(len(targets), dtype=torch.float64)
-    found = TokenLogProbs.apply(*tensors, targets, rule, torch.float64, rows)
+    found = TokenLogProbs.apply(*tensors, targets, rule, torch.float64, rows)[0]
     wanted = plain(*tensors, targets, rule)
     torch.testing.assert_close(found, wanted, atol=1e-13, rtol=0)
     ours = torch.autograd.grad((found * weights).sum(), tensors)
@@ -40,23 +42,33 @@ def test_values_and_gradients_are_those_of_log_softmax_in_float64(rule, rows):
     torch.testing.assert_close(ours, theirs, atol=1e-13, rtol=0)
 
 
+@pytest.mark.parametrize("rows", [3, 100])
+def test_entropies_are_those_of_the_distribution(rows):
+    tensors, targets = numbers(torch.float64)
+    rule = LogitRule(0.5, 2.0, 0.7)
+    logps, entropy = TokenLogProbs.apply(*tensors, targets, rule, torch.float64, rows, True)
+    logits = rule(torch.nn.functional.linear(*tensors))
+    torch.testing.assert_close(entropy, torch.distributions.Categorical(logits=logits).entropy(), atol=1e-13, rtol=0)
+    assert logps.requires_grad and not entropy.requires_grad
+
+
 def test_gradients_are_those_of_differences():
     tensors, targets = numbers(torch.float64, 5, 3, 7)
     assert torch.autograd.gradcheck(
-        lambda *t: TokenLogProbs.apply(*t, targets, LogitRule(0.7, 2.5), torch.float64, 2), tensors
+        lambda *t: TokenLogProbs.apply(*t, targets, LogitRule(0.7, 2.5, 1.3), torch.float64, 2)[0], tensors
     )
 
 
 def test_a_frozen_weight_gets_no_gradient():
     (hidden, weight, _), targets = numbers(torch.float32)
     weight.requires_grad_(False)
-    TokenLogProbs.apply(hidden, weight, None, targets, LogitRule(), torch.float32, 4).sum().backward()
+    TokenLogProbs.apply(hidden, weight, None, targets, LogitRule(), torch.float32, 4)[0].sum().backward()
     assert weight.grad is None and hidden.grad.abs().sum() > 0
 
 
 def test_bfloat16_products_are_summed_in_float32():
     (hidden, weight, bias), targets = numbers(torch.float32, 64, 32, 500)
-    found = TokenLogProbs.apply(hidden, weight, bias, targets, LogitRule(), torch.bfloat16, 16)
+    found = TokenLogProbs.apply(hidden, weight, bias, targets, LogitRule(), torch.bfloat16, 16)[0]
     assert found.dtype == torch.float32
     exact = plain(hidden.double(), weight.double(), bias.double(), targets, LogitRule())
     assert (found - exact).abs().max() < 0.1  # logits of about 20 are rounded to 1/16
@@ -85,7 +97,7 @@ def test_no_tensor_of_all_logits_is_made_or_kept():
     kept = []
     hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t)
     with Largest() as made, hooks:
-        TokenLogProbs.apply(hidden, weight, None, targets, LogitRule(), torch.float32, 16).sum().backward()
+        TokenLogProbs.apply(hidden, weight, None, targets, LogitRule(), torch.float32, 16)[0].sum().backward()
     assert made.size == 16 * vocabulary  # a piece of logits; all would be 256,000
     assert sorted(kept) == [rows, rows, rows * width, vocabulary * width]  # targets, norms, hidden states, weight
     kept.clear()

@@ -153,10 +153,20 @@ def test_dropout_is_off_unless_it_is_kept(tiny_model_dir, tmp_path):
 
 
 def test_flags_without_a_meaning_are_refused(tiny_model_dir, tmp_path):
-    with pytest.raises(ValueError, match="--label_smoothing_factor has no meaning with orpo"):
+    with pytest.raises(
+        ConfigError, match="^--label_smoothing_factor 0.1: has no meaning with --loss_type orpo; drop it$"
+    ):
         trainer_of(tiny_model_dir, tmp_path, label_smoothing_factor=0.1)
     with pytest.raises(ValueError, match="--loss_type dpo: expected orpo or simpo"):
         trainer_of(tiny_model_dir, tmp_path, loss_type="dpo")
+
+
+def test_several_gpus_in_one_process_are_refused_with_the_command(tiny_model_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(PairConfig, "n_gpu", property(lambda config: 2))
+    with pytest.raises(
+        ConfigError, match="^2 GPUs are visible to one process; launch with torchrun --nproc_per_node 2,"
+    ):
+        trainer_of(tiny_model_dir, tmp_path)
 
 
 def test_a_model_without_a_head_is_refused(tiny_model_dir):

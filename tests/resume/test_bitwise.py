@@ -11,6 +11,7 @@ import shutil
 import pytest
 
 from bedside import lineage
+from tests.stages.files import losses, same
 
 from . import toys
 
@@ -55,10 +56,10 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(fork, sft_adapter, tiny_
     resumed.mkdir()
     shutil.copytree(alone / f"checkpoint-{steps}", resumed / f"checkpoint-{steps}")
     run(resumed, "--resume_from_checkpoint", "True")
-    assert toys.same(resumed, alone)
-    assert toys.losses(resumed) == toys.losses(alone)
-    assert len(toys.losses(alone)) == 6 and not toys.same(alone, alone / f"checkpoint-{steps}")
+    assert same(resumed, alone)
+    assert losses(resumed) == losses(alone)
+    assert len(losses(alone)) == 6 and not same(alone, alone / f"checkpoint-{steps}")
     if model is sft_adapter:
         # The reference is the SFT that the run began with, not the checkpoint it went on from.
-        assert toys.same(resumed / "ref", sft_adapter) and toys.same(alone / "ref", sft_adapter)
+        assert same(resumed / "ref", sft_adapter) and same(alone / "ref", sft_adapter)
         assert lineage.read(resumed)["reference"]["id"] == lineage.read(sft_adapter)["id"]

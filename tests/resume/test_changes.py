@@ -11,6 +11,7 @@ import pytest
 
 from bedside import checkpoints, lineage
 from bedside.errors import ConfigError
+from tests.stages.files import same
 
 from . import toys
 
@@ -97,12 +98,12 @@ def test_without_a_value_and_with_a_path(resume, runs, tmp_path):
     _, _, alone = runs("sft")
     status, said = resume("sft", wish=None)  # --resume_from_checkpoint as the last word
     assert status == 0, said
-    assert toys.same(tmp_path / "out", alone)
+    assert same(tmp_path / "out", alone)
     elsewhere = runs("sft")[2] / "checkpoint-2"
     shutil.rmtree(tmp_path / "out")
     status, said = resume("sft", wish=str(elsewhere))
     assert status == 0, said
-    assert toys.same(tmp_path / "out", alone)
+    assert same(tmp_path / "out", alone)
     assert lineage.read(tmp_path / "out")["resumed_from"] == [str(elsewhere)]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from bedside import checkpoints, lineage
 from bedside.errors import ConfigError
+from tests.stages.files import losses, same
 
 from . import toys
 
@@ -137,5 +138,5 @@ def test_a_run_goes_on_from_the_checkpoint_before_the_damaged_one(fork, saved, s
     assert status == 0, said
     assert "ref/adapter_model.safetensors changed since it was saved; set aside as broken-checkpoint-4" in said
     assert lineage.read(output)["resumed_from"] == [str(output / "checkpoint-2")]
-    assert toys.same(output, alone) and toys.losses(output) == toys.losses(alone)
-    assert toys.same(output / "ref", sft_adapter)
+    assert same(output, alone) and losses(output) == losses(alone)
+    assert same(output / "ref", sft_adapter)

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from bedside import lineage
+from tests.stages.files import losses, same
 
 from . import toys
 from .forks import KILLS
@@ -59,7 +60,7 @@ def test_a_run_killed_while_saving_resumes_bitwise(fork, left_alone, tmp_path, s
     assert lineage.read(output)["resumed_from"] == [str(used)]
     aside = f"{output / 'checkpoint-4'}: not sealed (its saving was interrupted); set aside as broken-checkpoint-4"
     assert (aside in said) == (output / "broken-checkpoint-4").is_dir() == (point != "rotate")
-    assert toys.same(output, alone)
-    assert toys.losses(output) == toys.losses(alone)
+    assert same(output, alone)
+    assert losses(output) == losses(alone)
     assert lineage.damage(output) is None
     assert json.loads((output / "trainer_state.json").read_text())["global_step"] == 5

@@ -1,10 +1,8 @@
-"""The smallest run of every stage: its rows, its flags, and what it leaves."""
+"""The smallest run of every stage: its rows and its flags."""
 
-import json
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
+from tests.stages import files
 
 SCRIPTS = {
     "sft": "supervised_finetuning",
@@ -37,9 +35,7 @@ def rows(stage: str, count: int = 8) -> list[dict]:
 
 def write(stage: str, directory: Path, count: int = 8) -> Path:
     """The stage's rows as a file."""
-    path = directory / f"{stage}.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows(stage, count)), encoding="utf-8")
-    return path
+    return files.write(directory / f"{stage}.jsonl", rows(stage, count))
 
 
 def flags(stage: str, model: str, data: Path, output: Path, *more: str) -> list[str]:
@@ -54,21 +50,3 @@ def flags(stage: str, model: str, data: Path, output: Path, *more: str) -> list[
         "--logging_steps", "1", "--report_to", "none", "--max_steps", "6", "--save_strategy", "steps",
         "--save_steps", "2", "--seed", "7", "--plot_loss", "False", "--disable_tqdm", "True", *more,
     ]  # fmt: skip
-
-
-def weights(directory: Path) -> dict[str, torch.Tensor]:
-    """The adapter, or the whole model."""
-    files = sorted(directory.glob("adapter_model*.safetensors")) or sorted(directory.glob("model*.safetensors"))
-    return {name: tensor for file in files for name, tensor in load_file(file).items()}
-
-
-def same(first: Path, second: Path) -> bool:
-    """Whether two directories hold the same weights, bit by bit."""
-    one, two = weights(first), weights(second)
-    return bool(one) and one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
-
-
-def losses(directory: Path) -> list[float]:
-    """The loss of every step."""
-    state = json.loads((directory / "trainer_state.json").read_text(encoding="utf-8"))
-    return [row["loss"] for row in state["log_history"] if "loss" in row]

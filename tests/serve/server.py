@@ -65,13 +65,8 @@ def _stop(process: subprocess.Popen) -> None:
 
 
 @contextmanager
-def serving(model: Path, log: Path, *flags: str, max_model_len: int = 1024) -> Iterator[str]:
-    """The URL of a server of `model` that is ready; it is stopped at the end, whatever happens."""
-    port = free_port()
-    command = [
-        str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--dtype", "bfloat16",
-        "--enforce-eager", "--max-model-len", str(max_model_len), "--host", "127.0.0.1", "--port", str(port), *flags,
-    ]  # fmt: skip
+def running(command: list[str], port: int, log: Path) -> Iterator[str]:
+    """The URL of the server that `command` starts, ready; it is stopped at the end, whatever happens."""
     with log.open("w", encoding="utf-8") as sink:
         process = subprocess.Popen(
             command, stdout=sink, stderr=subprocess.STDOUT, env={**os.environ, **_ENVIRONMENT}, start_new_session=True
@@ -82,3 +77,15 @@ def serving(model: Path, log: Path, *flags: str, max_model_len: int = 1024) -> I
             yield url
         finally:
             _stop(process)
+
+
+@contextmanager
+def serving(model: Path, log: Path, *flags: str, max_model_len: int = 1024) -> Iterator[str]:
+    """The URL of a server of `model` that is ready; it is stopped at the end."""
+    port = free_port()
+    command = [
+        str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--dtype", "bfloat16",
+        "--enforce-eager", "--max-model-len", str(max_model_len), "--host", "127.0.0.1", "--port", str(port), *flags,
+    ]  # fmt: skip
+    with running(command, port, log) as url:
+        yield url

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import dpo_training
 import supervised_finetuning
 from bedside import adapters, guards, lineage, models
 from bedside.errors import ConfigError, DataError, LineageError
+from tests.stages.files import losses, metrics, same, write
 
 LN2 = math.log(2)
 
@@ -30,34 +30,18 @@ def flags(model, data, output, *more) -> list[str]:
     ]  # fmt: skip
 
 
-def losses(directory: Path) -> list[float]:
-    state = json.loads((directory / "trainer_state.json").read_text())
-    return [row["loss"] for row in state["log_history"] if "loss" in row]
-
-
-def weights(directory: Path) -> dict[str, torch.Tensor]:
-    return load_file(directory / "adapter_model.safetensors")
-
-
-def same(first: dict, second: dict) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
 @pytest.fixture(scope="module")
 def pairs_file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
     rows = [{"prompt": f"Fever for {n} days?", "chosen": f"Rest {n} days and drink.", "rejected": f"No {n}."}
             for n in range(16)]  # fmt: skip
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    return write(tmp_path_factory.mktemp("pairs") / "pairs.jsonl", rows)
 
 
 @pytest.fixture(scope="module")
 def sft(tmp_path_factory, tiny_model_dir) -> Path:
     """A QLoRA adapter that has learnt something."""
     root = tmp_path_factory.mktemp("sft")
-    data = root / "rows.jsonl"
-    data.write_text("".join(json.dumps({"instruction": f"Q {n}?", "output": f"A {n}."}) + "\n" for n in range(8)))
+    data = write(root / "rows.jsonl", [{"instruction": f"Q {n}?", "output": f"A {n}."} for n in range(8)])
     supervised_finetuning.main(
         flags(tiny_model_dir, data, root / "out", "--template_name", "qwen3", "--qlora", "True", "--max_steps", "6",
               "--save_strategy", "steps", "--save_steps", "3")
@@ -80,8 +64,8 @@ def run(tmp_path_factory, sft, pairs_file) -> Path:
 def test_an_sft_adapter_is_continued_and_its_own_copy_is_the_reference(run, sft):
     assert losses(run)[0] == pytest.approx(LN2, abs=1e-6)
     assert losses(run)[-1] < LN2
-    assert same(weights(run / "ref"), weights(sft)), "the reference is the SFT, to the bit"
-    assert not same(weights(run), weights(sft))
+    assert same(run / "ref", sft), "the reference is the SFT, to the bit"
+    assert not same(run, sft)
     manifest = lineage.read(run)
     assert manifest["stage"] == "dpo" and manifest["kind"] == "adapter"
     assert manifest["reference"] == {"kind": "adapter", "id": lineage.read(sft)["id"], "path": "ref"}
@@ -101,14 +85,14 @@ def test_the_policy_starts_from_the_adapters_own_numbers(sft, tiny_model_dir):
 
 
 def test_held_out_pairs_are_ranked_before_and_after(run):
-    metrics = json.loads((run / "metrics.json").read_text())
+    found = metrics(run)
     kept = json.loads((run / "heldout_pairs.json").read_text())
     assert len(kept["pairs"]) == len(kept["after"]["chosen"]) == 4
     margins = [good - bad for good, bad in zip(kept["after"]["chosen"], kept["after"]["rejected"], strict=True)]
-    assert metrics["heldout_margin"] == pytest.approx(sum(margins) / 4)
-    assert metrics["heldout_win_rate"] == sum(margin > 0 for margin in margins) / 4
-    assert metrics["heldout_margin"] > metrics["heldout_margin_before"]
-    assert "train_perplexity" not in metrics, "the loss of pairs is no likelihood"
+    assert found["heldout_margin"] == pytest.approx(sum(margins) / 4)
+    assert found["heldout_win_rate"] == sum(margin > 0 for margin in margins) / 4
+    assert found["heldout_margin"] > found["heldout_margin_before"]
+    assert "train_perplexity" not in found, "the loss of pairs is no likelihood"
     assert {"loss.png", "reward_margin.png", "reward_accuracy.png"} <= {p.name for p in (run / "plots").iterdir()}
 
 
@@ -120,7 +104,7 @@ def test_a_checkpoint_of_the_same_stage_does_not_become_the_reference_unawares(r
     dpo_training.main(
         flags(checkpoint, pairs_file, tmp_path / "out", "--qlora", "True", "--allow_checkpoint_reference", "True")
     )
-    assert same(weights(tmp_path / "out/ref"), weights(checkpoint))
+    assert same(tmp_path / "out/ref", checkpoint)
 
 
 def test_a_resumed_run_ends_in_the_same_weights_with_the_first_reference(run, sft, pairs_file, tmp_path):
@@ -135,7 +119,7 @@ def test_a_resumed_run_ends_in_the_same_weights_with_the_first_reference(run, sf
     with pytest.raises(ConfigError, match="loss was sigmoid in that run and is hinge now"):
         dpo_training.main([*argv, "--loss_type", "hinge", "--resume_from_checkpoint", "True"])
     dpo_training.main([*argv, "--resume_from_checkpoint", "True"])
-    assert same(weights(output), weights(run)) and same(weights(output / "ref"), weights(sft))
+    assert same(output, run) and same(output / "ref", sft)
 
 
 def test_a_base_gets_a_new_adapter_and_is_its_own_reference(tiny_model_dir, pairs_file, tmp_path):
@@ -206,7 +190,7 @@ def test_simpo_needs_no_reference(sft, pairs_file, tmp_path):
     manifest = lineage.read(output)
     assert manifest["reference"]["kind"] == "none" and manifest["parents"][0]["how"] == "continued"
     assert (manifest["args"]["beta"], manifest["args"]["simpo_gamma"]) == (2.0, 0.3)
-    assert not (output / "ref").exists() and not same(weights(output), weights(sft))
+    assert not (output / "ref").exists() and not same(output, sft)
 
 
 @pytest.mark.parametrize(

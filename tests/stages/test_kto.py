@@ -3,23 +3,16 @@
 sh run_tests.sh tests/stages/test_kto.py
 """
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 import kto_training
 import supervised_finetuning
-from bedside import lineage, settle_preferences
+from bedside import lineage, settle_kto
 from bedside.errors import ConfigError, DataError
-
-
-def write(path: Path, rows: list[dict]) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
+from tests.stages.files import losses, metrics, same, write
 
 
 def labelled_rows(count: int = 16) -> list[dict]:
@@ -47,15 +40,6 @@ def flags(model: str, data: Path, output: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def weights(directory: Path) -> dict[str, torch.Tensor]:
-    return load_file(directory / "adapter_model.safetensors")
-
-
-def losses(directory: Path) -> list[float]:
-    rows = json.loads((directory / "trainer_state.json").read_text())["log_history"]
-    return [row["loss"] for row in rows if "loss" in row]
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, tiny_model_dir, labelled, sft_rows):
     """An SFT adapter continued by QLoRA, with checkpoints and held-out rows."""
@@ -80,10 +64,9 @@ def test_the_reference_is_the_sft_that_was_continued(run):
     assert (manifest["stage"], manifest["reference"]["kind"]) == ("kto", "adapter")
     assert manifest["reference"]["id"] == lineage.read(sft)["id"]
     assert [(parent["stage"], parent["how"]) for parent in manifest["parents"]] == [("sft", "continued")]
-    kept, start = load_file(output / "ref" / "adapter_model.safetensors"), weights(sft)
-    assert kept.keys() == start.keys() and all(torch.equal(kept[name], start[name]) for name in start)
+    assert same(output / "ref", sft)
     assert lineage.damage(output) is None
-    found = json.loads((output / "metrics.json").read_text())
+    found = metrics(output)
     assert {"eval_loss", "eval_kl"} <= found.keys()
 
 
@@ -92,8 +75,7 @@ def test_resume_is_bitwise_the_uninterrupted_run(run, tmp_path):
     shutil.copytree(output / "checkpoint-2", tmp_path / "resumed" / "checkpoint-2")
     argv = [str(tmp_path / "resumed") if word == str(output) else word for word in argv]
     kto_training.main([*argv, "--resume_from_checkpoint", "True"])
-    first, second = weights(tmp_path / "resumed"), weights(output)
-    assert all(torch.equal(first[name], second[name]) for name in second)
+    assert same(tmp_path / "resumed", output)
     assert losses(tmp_path / "resumed") == losses(output)
 
 
@@ -151,7 +133,7 @@ def test_unequal_labels_are_told_with_the_weight_that_helps(tiny_model_dir, tmp_
     ],
 )
 def test_balance_by_hand(good, bad, weights, told):
-    found = settle_preferences.told_balance(good, bad, *weights)
+    found = settle_kto.told_balance(good, bad, *weights)
     assert found is None if told is None else told in found
 
 

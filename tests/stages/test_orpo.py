@@ -11,18 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 import orpo_training
 import supervised_finetuning
 from bedside import adapters, lineage, models, probe
 from bedside.errors import ConfigError, DataError, LineageError
-
-
-def write(path: Path, rows: list[dict]) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
+from tests.stages.files import history, metrics, same, weights, write
 
 
 def pair_rows(count: int = 20) -> list[dict]:
@@ -44,18 +38,6 @@ def flags(model: str, data: Path, output: Path, *more: str) -> list[str]:
         "--learning_rate", "1e-3", "--gradient_checkpointing", "False", "--logging_steps", "1", "--report_to", "none",
         "--max_steps", "2", "--save_strategy", "no", "--seed", "7", *more,
     ]  # fmt: skip
-
-
-def weights(directory: Path) -> dict[str, torch.Tensor]:
-    return load_file(directory / "adapter_model.safetensors")
-
-
-def same(first: dict, second: dict) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def history(directory: Path) -> list[dict]:
-    return json.loads((directory / "trainer_state.json").read_text())["log_history"]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +67,7 @@ def test_the_output_says_what_was_trained_and_reloads(run, tiny_model_dir, pairs
 
 def test_held_out_pairs_are_evaluated_and_ranked(run):
     _, output = run
-    found = json.loads((output / "metrics.json").read_text())
+    found = metrics(output)
     assert {"eval_loss", "eval_rewards/accuracies", "eval_log_odds_ratio", "heldout_win_rate", "heldout_margin",
             "heldout_win_rate_before"} <= found.keys()  # fmt: skip
     assert found["eval_loss"] == pytest.approx(found["eval_nll_loss"] - 0.1 * found["eval_log_odds_ratio"], abs=1e-6)
@@ -100,7 +82,7 @@ def test_resume_is_bitwise_the_uninterrupted_run(run, tmp_path):
     shutil.copytree(output / "checkpoint-3", tmp_path / "resumed" / "checkpoint-3")
     argv = [str(tmp_path / "resumed") if word == str(output) else word for word in argv]
     orpo_training.main([*argv, "--resume_from_checkpoint", "True"])
-    assert same(weights(tmp_path / "resumed"), weights(output))
+    assert same(tmp_path / "resumed", output)
     with pytest.raises(ConfigError, match="beta was 0.1 in that run and is 0.7 now"):
         orpo_training.main([*argv, "--resume_from_checkpoint", "True", "--orpo_beta", "0.7"])
 
@@ -149,7 +131,7 @@ def test_the_seeds_command_runs_with_other_paths(tiny_model_dir, pairs_file, tmp
         "--lora_dropout", "0.05", "--torch_dtype", "bfloat16", "--bf16", "True", "--device_map", "auto",
         "--report_to", "tensorboard", "--gradient_checkpointing", "True", "--cache_dir", str(tmp_path / "cache"),
     ])  # fmt: skip
-    found = json.loads((output / "metrics.json").read_text())
+    found = metrics(output)
     assert found["eval_rewards/accuracies"] in [n / 10 for n in range(11)]  # ten held-out pairs
     assert lineage.read(output)["inputs"]["limits"] == [1024, 512]
     assert (output / "adapter_model.safetensors").is_file()
@@ -204,7 +186,7 @@ def test_two_processes_take_the_same_steps_as_one(tiny_model_dir, pairs_file, tm
     for first, second in zip(*lines, strict=True):
         for name in ("loss", "nll_loss", "rewards/accuracies", "rewards/margins", "log_odds_ratio"):
             assert second[name] == pytest.approx(first[name], abs=1e-5), name
-    found = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two")]
+    found = [metrics(tmp_path / name) for name in ("one", "two")]
     for name in ("eval_loss", "eval_rewards/accuracies", "eval_nll_loss", "heldout_margin"):
         assert found[1][name] == pytest.approx(found[0][name], abs=1e-5), name
     assert found[0]["eval_rewards/accuracies"] in [n / 7 for n in range(8)]

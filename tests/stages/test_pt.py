@@ -19,6 +19,7 @@ import pretraining
 import supervised_finetuning
 from bedside import adapters, lineage, models, probe
 from bedside.errors import ConfigError, DataError
+from tests.stages.files import losses, metrics, same, weights
 
 WORDS = ["胸片", "measure", "temperature"]
 LINES = [f"The patient has had a fever for {n} days. 先测体温，再听诊肺部，必要时拍胸片。" for n in range(30)]
@@ -31,23 +32,6 @@ def flags(model: str, data: Path, output: Path, *more: str) -> list[str]:
         "--gradient_checkpointing", "False", "--logging_steps", "1", "--report_to", "none", "--max_steps", "2",
         "--save_strategy", "no", "--seed", "7", "--plot_loss", "False", *more,
     ]  # fmt: skip
-
-
-def weights(directory: Path) -> dict[str, torch.Tensor]:
-    return load_file(directory / "adapter_model.safetensors")
-
-
-def same(first: dict, second: dict) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def metrics(directory: Path) -> dict:
-    return json.loads((directory / "metrics.json").read_text())
-
-
-def losses(directory: Path) -> list[float]:
-    state = json.loads((directory / "trainer_state.json").read_text())
-    return [row["loss"] for row in state["log_history"] if "loss" in row]
 
 
 def reloaded(directory: Path):
@@ -119,7 +103,7 @@ def test_resume_is_bitwise_the_uninterrupted_run(run, tmp_path):
     shutil.copytree(output / "checkpoint-3", resumed / "checkpoint-3")
     argv = [str(resumed) if word == str(output) else word for word in argv]
     pretraining.main([*argv, "--resume_from_checkpoint", "True"])
-    assert same(weights(resumed), weights(output)) and losses(resumed) == losses(output)
+    assert same(resumed, output) and losses(resumed) == losses(output)
 
 
 @pytest.mark.parametrize(("change", "what"), [("--block_size", "max_length"), ("--txt_documents", "documents")])
@@ -300,7 +284,7 @@ def test_an_extended_tokenizer_gives_the_base_its_rows(extended, corpus, tmp_pat
     check_chain(output, base, ids, ids[-1] + 1)
     # The next stage goes on with the adapter, rows included.
     pretraining.main(flags(str(output), corpus, tmp_path / "again", "--learning_rate", "0"))
-    assert same(weights(tmp_path / "again"), weights(output))
+    assert same(tmp_path / "again", output)
     assert lineage.read(tmp_path / "again")["load"]["rows"] == ids[-1] + 1
     assert lineage.read(tmp_path / "again")["load"]["vllm"] == "merge_only"
 
@@ -343,7 +327,7 @@ def test_new_rows_stay_exact_in_low_precision_and_over_a_resume(extended, corpus
     resumed.mkdir()
     shutil.copytree(output / "checkpoint-2", resumed / "checkpoint-2")
     pretraining.main([*[str(resumed) if w == str(output) else w for w in argv], "--resume_from_checkpoint", "True"])
-    assert same(weights(resumed), weights(output)) and losses(resumed) == losses(output)
+    assert same(resumed, output) and losses(resumed) == losses(output)
 
 
 def test_another_models_tokenizer_is_refused(run, extended, tiny_model_dir, corpus, tmp_path):

@@ -22,6 +22,7 @@ import reward_modeling
 import supervised_finetuning
 from bedside import lineage, models, probe, reward_model
 from bedside.errors import ConfigError, DataError, LineageError
+from tests.stages.files import logged, losses, metrics, same, weights, write
 
 HEAD = "base_model.model.score.weight"
 
@@ -33,11 +34,6 @@ def flags(model: str, data: Path, output: Path, *more: str) -> list[str]:
         "--learning_rate", "1e-2", "--gradient_checkpointing", "False", "--logging_steps", "1", "--report_to", "none",
         "--max_steps", "1", "--save_strategy", "no", "--seed", "7", *more,
     ]  # fmt: skip
-
-
-def write(path: Path, rows: list[dict]) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
 
 
 def pair(number: int) -> dict:
@@ -58,23 +54,6 @@ def run(tmp_path_factory, tiny_model_dir, pairs_file):
                  "--per_device_eval_batch_size", "2")  # fmt: skip
     reward_modeling.main(argv)
     return argv, output
-
-
-def weights(directory: Path) -> dict[str, torch.Tensor]:
-    return load_file(directory / "adapter_model.safetensors")
-
-
-def same(first: dict, second: dict) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def metrics(directory: Path) -> dict:
-    return json.loads((directory / "metrics.json").read_text())
-
-
-def history(directory: Path, key: str) -> list[float]:
-    state = json.loads((directory / "trainer_state.json").read_text())
-    return [row[key] for row in state["log_history"] if key in row]
 
 
 def loaded(directory: Path):
@@ -127,7 +106,7 @@ def test_held_out_numbers_are_those_of_the_scores(run):
     assert "train_perplexity" not in found and "eval_perplexity" not in found
     made = found["reward"]
     assert made["accuracy"]["pairs"] == 5 and list(made["by_source"]) == ["pairs.jsonl"]
-    assert found["eval_accuracy"] == made["accuracy"]["accuracy"] == history(output, "eval_accuracy")[-1]
+    assert found["eval_accuracy"] == made["accuracy"]["accuracy"] == logged(output, "eval_accuracy")[-1]
     assert found["eval_loss"] == pytest.approx(made["nll"])
     assert found["eval_margin"] == pytest.approx(made["margin"]["mean"])
     assert made["longer_wins"]["accuracy"] == 1.0  # every chosen answer here is the longer one
@@ -157,8 +136,8 @@ def test_resume_is_bitwise_the_uninterrupted_run(run, tmp_path):
     shutil.copytree(output / "checkpoint-3", resumed / "checkpoint-3")
     argv = [str(resumed) if word == str(output) else word for word in argv]
     reward_modeling.main([*argv, "--resume_from_checkpoint", "True"])
-    assert same(weights(resumed), weights(output))
-    assert history(resumed, "loss") == history(output, "loss")
+    assert same(resumed, output)
+    assert losses(resumed) == losses(output)
     shutil.rmtree(resumed / "checkpoint-6")
     with pytest.raises(ConfigError, match="loss was reward, centre None in that run and is reward, centre 0.1 now"):
         reward_modeling.main([*argv, "--resume_from_checkpoint", "True", "--center_rewards_coefficient", "0.1"])
@@ -177,10 +156,10 @@ def test_the_loss_is_that_of_the_pairs_and_centring_adds_its_term(tiny_model_dir
     base = models.load_base(resolved.base, "float32", num_labels=1)
     chosen, rejected = scores(reward_model.start(base, resolved.adapter, "SEQ_CLS", None)[0], tokenizer, rows)
     plain = -torch.nn.functional.logsigmoid(chosen - rejected).mean().item()
-    assert history(tmp_path / "plain", "loss") == [pytest.approx(plain, abs=1e-4)]
+    assert losses(tmp_path / "plain") == [pytest.approx(plain, abs=1e-4)]
     term = 0.5 * ((chosen + rejected) ** 2).mean().item()
     assert term > 1e-3
-    assert history(tmp_path / "centred", "loss") == [pytest.approx(plain + term, abs=1e-4)]
+    assert losses(tmp_path / "centred") == [pytest.approx(plain + term, abs=1e-4)]
 
 
 # --- where it starts ---------------------------------------------------------------------------------------------
@@ -204,7 +183,7 @@ def test_an_sft_adapter_is_kept_and_named_as_parent(tiny_model_dir, sft_file, pa
 def test_a_reward_adapter_is_trained_further(run, pairs_file, tmp_path):
     _, first = run
     reward_modeling.main(flags(first, pairs_file, tmp_path / "out", "--learning_rate", "0"))
-    assert same(weights(tmp_path / "out"), weights(first))
+    assert same(tmp_path / "out", first)
     assert [p["stage"] for p in lineage.read(tmp_path / "out")["parents"]] == ["rm"]
 
 
@@ -343,7 +322,7 @@ def test_two_processes_are_one_with_twice_the_batch(tiny_model_dir, pairs_file, 
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert history(tmp_path / "one", "loss") == pytest.approx(history(tmp_path / "two", "loss"), abs=1e-5)
+    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), abs=1e-5)
     first, second = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     # 5 held-out pairs in 2 x 2 rows: the last batch is filled up with rows that must not count.
     assert first["reward"]["accuracy"] == second["reward"]["accuracy"]

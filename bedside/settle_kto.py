@@ -1,4 +1,4 @@
-"""The flags of ORPO and KTO against each other: every problem at once, then one meaning each."""
+"""The flags of KTO against each other: every problem at once, then one meaning each; and how its labels balance."""
 
 from typing import Any
 
@@ -6,54 +6,30 @@ from bedside import logs
 from bedside.args import AdapterArguments
 from bedside.cli import Parsed
 from bedside.errors import ConfigError
-from bedside.settle_pairs import dropout_told, lengths, processes_told, start_told
-from bedside.stage_args import OddsRatioArguments, PairArguments
+from bedside.settle_pairs import dropout_told, lengths, moving_reference, processes_told, smoothing, start_told
+from bedside.stage_args import PairArguments
 
 # The KTO paper (Ethayarajh et al. 2024, arXiv 2402.01306, eq. 8): desirable weight x good answers, over undesirable
 # weight x bad ones, should lie here.
 KTO_RATIO = (1.0, 4 / 3)
 
 
-def orpo(args: Parsed) -> None:
-    """Settle what only the ORPO stage has, in place; ConfigError lists every problem."""
-    own, trainer = args[OddsRatioArguments], args.trainer
-    problems = lengths(args[PairArguments], trainer) + _smoothing(trainer)
-    if own.orpo_beta < 0:
-        problems.append(f"--orpo_beta {own.orpo_beta:g}: expected at least 0")
-    if problems:
-        raise ConfigError(problems)
-    trainer |= {"loss_type": "orpo", "beta": own.orpo_beta}
-    args.notes += processes_told(trainer)
-    args.notes += dropout_told(args[AdapterArguments], args.given, trainer)
-
-
-def _smoothing(trainer: dict[str, Any]) -> list[str]:
-    smoothing = trainer.get("label_smoothing_factor")
-    return [f"--label_smoothing_factor {smoothing:g}: has no meaning here; drop it"] if smoothing else []
-
-
 def kto(args: Parsed) -> None:
     """Settle what only the KTO stage has, in place; ConfigError lists every problem."""
     trainer = args.trainer
-    problems = lengths(args[PairArguments], trainer) + _smoothing(trainer) + _kto_batches(trainer)
+    problems = lengths(args[PairArguments], trainer) + smoothing(trainer) + _batches(trainer)
     if trainer.get("beta", 0.1) <= 0:
         problems.append(f"--beta {trainer['beta']:g}: expected more than 0")
     for name in ("desirable_weight", "undesirable_weight"):
         if trainer.get(name, 1.0) < 0:
             problems.append(f"--{name} {trainer[name]:g}: expected at least 0")
-    if trainer.get("sync_ref_model") and args[AdapterArguments].use_peft:
-        problems.append("--sync_ref_model True: an adapter's reference is frozen; use --use_peft False, or drop it")
-    if trainer.get("sync_ref_model") and trainer.get("precompute_ref_log_probs"):
-        problems.append(
-            "--sync_ref_model and --precompute_ref_log_probs: a reference that moves cannot be precomputed"
-        )
-    problems += start_told(args[AdapterArguments])
+    problems += moving_reference(args[AdapterArguments], trainer) + start_told(args[AdapterArguments])
     if problems:
         raise ConfigError(problems)
     args.notes += processes_told(trainer) + dropout_told(args[AdapterArguments], args.given, trainer)
 
 
-def _kto_batches(trainer: dict[str, Any]) -> list[str]:
+def _batches(trainer: dict[str, Any]) -> list[str]:
     """KTO estimates a divergence from answers of the same batch under each other's questions."""
     if trainer.get("loss_type", "kto") != "kto":
         return []
@@ -72,7 +48,7 @@ def _kto_batches(trainer: dict[str, Any]) -> list[str]:
     return problems
 
 
-def kto_loss_at_start(config: Any) -> float | None:
+def loss_at_start(config: Any) -> float | None:
     """The loss of a new run, where it does not depend on the rows: 1 - sigmoid(0) times the weights, if these agree.
 
     Policy and reference are equal then, so every log-ratio and the divergence between them is 0.

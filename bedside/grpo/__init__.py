@@ -1,0 +1,1 @@
+"""What TRL's GRPO and RLOO trainers lack: our prompt ids, all stop tokens, seeded answers, exact resume, rewards."""

@@ -1,0 +1,1 @@
+"""PPO with four roles on one frozen base: policy, reference, critic, reward."""

@@ -1,0 +1,208 @@
+"""Answers sampled from the policy, and what the four roles say of them. Imported late: it needs torch.
+
+Sampling is seeded for each row and token, not for a process: the same step asks the same question and gets the same
+answer, however rows are spread over batches and processes, and after a resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from transformers import GenerationConfig, LogitsProcessor
+
+from bedside.generate import own_generation_config
+from bedside.ppo import objective
+
+_MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)  # odd numbers that spread (seed, step, row) over 64 bits
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How answers are drawn: at most `longest` tokens, from the whole distribution at `temperature` (0: the likeliest
+    token), until one of `stops`. `pad` fills what is behind."""
+
+    longest: int
+    temperature: float
+    stops: tuple[int, ...]
+    pad: int
+
+
+class Chances(LogitsProcessor):
+    """Samples from `softmax(logits)` by given uniform numbers `(B, N)`: the token where the cumulated probability
+    passes the number of its place. All other tokens are ruled out, so that greedy decoding takes it."""
+
+    def __init__(self, numbers: torch.Tensor, prompt_length: int, temperature: float):
+        self.numbers, self.prompt_length, self.temperature = numbers, prompt_length, temperature
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores `(B, V)` with one finite number a row."""
+        at = self.numbers[:, input_ids.shape[1] - self.prompt_length].to(scores.device)
+        cumulated = torch.softmax(scores.double() / self.temperature, -1).cumsum(-1)
+        drawn = torch.searchsorted(cumulated, (at * cumulated[:, -1])[:, None], right=True)
+        drawn = drawn.clamp(max=scores.shape[-1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)
+
+
+def row_seed(seed: int, step: int, row: int) -> int:
+    """A 63-bit seed of its own for each row of each rollout."""
+    mixed = (seed * _MIX[0] ^ (step + 1) * _MIX[1]) + (row + 1) * _MIX[0]
+    mixed &= (1 << 64) - 1
+    mixed = ((mixed ^ mixed >> 31) * _MIX[1]) & ((1 << 64) - 1)
+    return (mixed ^ mixed >> 29) >> 1
+
+
+def uniform_numbers(seeds: Sequence[int], count: int) -> torch.Tensor:
+    """`(len(seeds), count)` numbers in [0, 1), each row from its own seed."""
+    rows = [torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds]
+    return torch.stack(rows)
+
+
+def completion_mask(completions: torch.Tensor, stops: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """1 up to and including the first stop token, `(B, N)`, and whether there is one, `(B,)`.
+
+    From the ids' places, never from `ids != pad`: a stop token may be the pad token too.
+    """
+    is_stop = torch.isin(completions, torch.tensor(list(stops), device=completions.device))
+    before = is_stop.long().cumsum(1) - is_stop.long()
+    return (before == 0).long(), is_stop.any(1)
+
+
+@torch.no_grad()
+def draw(
+    model: Any,
+    prompts: torch.Tensor,
+    mask: torch.Tensor,
+    drawing: Drawing,
+    seeds: Sequence[int],
+    together: bool = False,
+) -> torch.Tensor:
+    """Completions `(B, drawing.longest)` of prompts `(B, P)` padded on the left, padded behind their stop token.
+
+    `together`: processes hold shards of one model, so none may stop before the others.
+    """
+    processors = []
+    if drawing.temperature > 0:
+        numbers = uniform_numbers(seeds, drawing.longest)
+        processors = [Chances(numbers, prompts.shape[1], drawing.temperature)]
+    config = GenerationConfig(
+        do_sample=False, num_beams=1, max_new_tokens=drawing.longest, min_new_tokens=0, repetition_penalty=1.0,
+        no_repeat_ngram_size=0, length_penalty=1.0, eos_token_id=list(drawing.stops), pad_token_id=drawing.pad,
+        use_cache=True,
+    )  # fmt: skip
+    # The model's own generation config would fill every field that is left open here.
+    with own_generation_config(model):
+        output = model.generate(
+            input_ids=prompts, attention_mask=mask, generation_config=config, logits_processor=processors,
+            synced_gpus=together,
+        )  # fmt: skip
+    completions = output[:, prompts.shape[1] :]
+    missing = drawing.longest - completions.shape[1]
+    return torch.nn.functional.pad(completions, (0, missing), value=drawing.pad)
+
+
+class Answers(NamedTuple):
+    """Questions and sampled answers of a rollout. Prompts `(B, P)` are padded on the left, completions `(B, N)` on
+    the right; `mask` `(B, N)` is 1 on the answers' tokens, `finished` `(B,)` says that a stop token ended them."""
+
+    prompts: torch.Tensor
+    prompt_mask: torch.Tensor
+    completions: torch.Tensor
+    mask: torch.Tensor
+    finished: torch.Tensor
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """Tokens of each answer, `(B,)`."""
+        return self.mask.sum(1)
+
+    def ids_of(self, row: int) -> tuple[list[int], list[int]]:
+        """Prompt and completion of one row as lists, without padding."""
+        prompt = self.prompts[row][self.prompt_mask[row].bool()].tolist()
+        return prompt, self.completions[row][self.mask[row].bool()].tolist()
+
+    def part(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`input_ids`, `attention_mask` `(b, p + n)` and `mask` `(b, n)` of some rows, without needless padding."""
+        longest_prompt = int(self.prompt_mask[rows].sum(1).max())
+        longest = int(self.mask[rows].sum(1).max())
+        start = self.prompts.shape[1] - longest_prompt
+        mask = self.mask[rows, :longest]
+        return {
+            "input_ids": torch.cat([self.prompts[rows, start:], self.completions[rows, :longest]], 1),
+            "attention_mask": torch.cat([self.prompt_mask[rows, start:], mask], 1),
+            "mask": mask,
+        }
+
+
+def answers_of(
+    prompts: torch.Tensor, prompt_mask: torch.Tensor, completions: torch.Tensor, stops: Sequence[int]
+) -> Answers:
+    """Answers, cut to the longest of them."""
+    mask, finished = completion_mask(completions, stops)
+    longest = int(mask.sum(1).max())
+    return Answers(prompts, prompt_mask, completions[:, :longest], mask[:, :longest], finished)
+
+
+@dataclass
+class Rollout:
+    """A batch to learn from: micro-batches whose tensors `(b, n)` are trimmed to their own rows, and measures.
+
+    `micro` holds `input_ids`, `attention_mask`, `mask`, `logps`, `ref_logps`, `entropy`, `values`, and once the
+    rewards are known `advantages` and `returns`. `rows` says which answers they hold.
+    """
+
+    micro: list[dict[str, torch.Tensor]]
+    rows: list[torch.Tensor]
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+@torch.no_grad()
+def score(model: Callable, answers: Answers, rows: Sequence[torch.Tensor], temperature: float) -> Rollout:
+    """What policy, reference and critic say of the answers, by the forward that training uses, on the micro-batches
+    that training sees: the first ratio of probabilities is exactly 1.
+
+    (Log-probabilities of cached decoding differ by up to 0.2 nats a token on a 4-bit base: the whole clip range.)
+    """
+    made = []
+    for chosen in rows:
+        batch = answers.part(chosen)
+        count, shared = batch["mask"].shape[1], (batch["input_ids"], batch["attention_mask"])
+        logps, entropy = model(*shared, count, "policy", temperature)
+        ref_logps, _ = model(*shared, count, "reference", temperature)
+        values = model(*shared, count, "values") * batch["mask"]
+        made.append({**batch, "logps": logps, "ref_logps": ref_logps, "entropy": entropy, "values": values})
+    return Rollout(made, list(rows))
+
+
+def credit(
+    rollout: Rollout, scores: torch.Tensor, kl_coef: float, gamma: float, lam: float, reduce: objective.Reduce
+) -> None:
+    """Add `advantages` (whitened over every token of the rollout, of all processes) and `returns` to the
+    micro-batches. `scores` `(B,)` are the rewards of whole answers."""
+    for batch, chosen in zip(rollout.micro, rollout.rows, strict=True):
+        mask = batch["mask"]
+        rewards = objective.token_rewards(scores[chosen], batch["logps"], batch["ref_logps"], mask, kl_coef)
+        batch["advantages"], batch["returns"] = objective.gae(rewards, batch["values"], mask, gamma, lam)
+    mask = flat(rollout, "mask")
+    rollout.measures["explained_variance"] = float(
+        objective.explained_variance(flat(rollout, "values"), flat(rollout, "returns"), mask, reduce)
+    )
+    whitened = objective.whiten(flat(rollout, "advantages"), mask, reduce)
+    sizes = [batch["mask"].numel() for batch in rollout.micro]
+    for batch, part in zip(rollout.micro, whitened.split(sizes), strict=True):
+        batch["advantages"] = part.view_as(batch["mask"])
+
+
+def flat(rollout: Rollout, name: str) -> torch.Tensor:
+    """One tensor of all micro-batches, in a row."""
+    return torch.cat([batch[name].flatten() for batch in rollout.micro])
+
+
+def of_answers(rollout: Rollout, values: Callable[[dict], torch.Tensor]) -> torch.Tensor:
+    """A number an answer, `(B,)` in the order of the answers, from what `values` makes of each micro-batch, `(b,)`."""
+    found = torch.cat([values(batch) for batch in rollout.micro])
+    ordered = torch.empty_like(found)
+    ordered[torch.cat(rollout.rows).to(found.device)] = found
+    return ordered

@@ -1,0 +1,143 @@
+"""The flags of PPO against each other: every problem at once, then one meaning each."""
+
+import math
+from typing import Any
+
+from bedside import launch, logs
+from bedside.args import AdapterArguments
+from bedside.cli import Parsed
+from bedside.errors import ConfigError
+from bedside.settle_pairs import processes_told
+from bedside.stage_args import PPOArguments, RewardArguments, RolloutArguments
+
+# Whole numbers from 1; shares and factors between two ends, which belong to them.
+_FROM_1 = (
+    "response_length", "total_episodes", "num_ppo_epochs", "num_mini_batches", "rollout_batch_size", "kl_horizon",
+)  # fmt: skip
+_BETWEEN = {"gamma": (0, 1), "lam": (0, 1), "kl_coef": (0, math.inf), "cliprange_value": (0, math.inf),
+            "vf_coef": (0, math.inf), "critic_learning_rate": (0, math.inf), "missing_eos_penalty": (0, math.inf),
+            "critic_warmup_rollouts": (0, math.inf)}  # fmt: skip
+_ABOVE_0 = ("temperature", "cliprange", "target_kl", "reward_clip")
+_USUAL = 64  # answers of a rollout; far fewer make a noisy gradient
+
+
+def ppo(args: Parsed) -> None:
+    """Settle what only the PPO stage has, in place; ConfigError lists every problem."""
+    adapter, trainer, own = args[AdapterArguments], args.trainer, args[PPOArguments]
+    problems = _ranges(trainer) + _adapter(adapter) + _rewards(args)
+    if args[RolloutArguments].max_source_length < 1:
+        problems.append(f"--max_source_length {args[RolloutArguments].max_source_length}: expected at least 1")
+    if trainer.get("use_vllm") and launch.kind(trainer) in ("fsdp", "zero3"):
+        problems.append(
+            f"--use_vllm True under {launch.kind(trainer)}: one process holds no whole weights to hand over; use "
+            "accelerate/ddp.yaml or accelerate/zero2.yaml"
+        )
+    if "target_kl" in args.given and not trainer.get("adaptive_kl"):
+        problems.append("--target_kl: has a meaning with --adaptive_kl True only; add it, or drop the flag")
+    if own.share_reward_base != "auto" and not own.reward_model_path:
+        problems.append(f"--share_reward_base {own.share_reward_base}: needs --reward_model_path")
+    if problems:
+        raise ConfigError(problems)
+    if own.reward_model_path and "reward_funcs" not in args.given:
+        args[RewardArguments].reward_funcs = None  # a reward model alone, unless more is asked for
+    args.notes += processes_told(trainer)
+    if "lora_dropout" in args.given and adapter.lora_dropout:
+        args.notes.append(
+            f"--lora_dropout {adapter.lora_dropout:g} is off: answers are scored and trained by the same function"
+        )
+    if trainer.get("load_best_model_at_end"):
+        trainer.setdefault("metric_for_best_model", "eval_reward")
+        trainer.setdefault("greater_is_better", True)
+
+
+def _ranges(trainer: dict[str, Any]) -> list[str]:
+    found = []
+    for name in _FROM_1:
+        if trainer.get(name) is not None and trainer[name] < 1:
+            found.append(f"--{name} {trainer[name]}: expected at least 1")
+    for name, (low, high) in _BETWEEN.items():
+        if trainer.get(name) is not None and not low <= trainer[name] <= high:
+            found.append(f"--{name} {trainer[name]:g}: expected {low} " + (f"to {high}" if high == 1 else "or more"))
+    for name in _ABOVE_0:
+        if trainer.get(name) is not None and not trainer[name] > 0:
+            found.append(f"--{name} {trainer[name]:g}: expected more than 0")
+    if trainer.get("cliprange", 0.2) >= 1:
+        found.append(f"--cliprange {trainer['cliprange']:g}: expected less than 1; 0.2 is usual")
+    return found
+
+
+def _adapter(adapter: AdapterArguments) -> list[str]:
+    found = []
+    start = "pissa" if adapter.pissa_init else adapter.init_lora_weights.lower()
+    if not adapter.use_peft:
+        found.append(
+            "--use_peft False: PPO's four roles are adapters of one frozen base; a large --lora_r comes close to full "
+            "training"
+        )
+    if start.startswith(("pissa", "olora")):
+        found.append(f"--init_lora_weights {start}: takes weights out of the base that all four roles share; drop it")
+    if adapter.lora_modules_to_save:
+        found.append(
+            f"--lora_modules_to_save {adapter.lora_modules_to_save}: whole modules cannot differ between the roles of "
+            "one base; drop it, or train and merge them in supervised_finetuning.py first"
+        )
+    return found
+
+
+def _rewards(args: Parsed) -> list[str]:
+    own, verifiable = args[PPOArguments], args[RewardArguments]
+    if not own.reward_model_path and not verifiable.reward_funcs:
+        return [
+            "nothing to reward: give --reward_model_path (a reward model, as reward_modeling.py trains), or "
+            "--reward_funcs accuracy format, or both"
+        ]
+    if not own.reward_model_path and "reward_model_weight" in args.given:
+        return ["--reward_model_weight: needs --reward_model_path"]
+    return []
+
+
+def align(config: Any) -> None:
+    """Let checkpoints fall between rollouts, in place: one within a rollout would not be resumed exactly."""
+    updates = config.num_ppo_epochs * config.num_mini_batches
+    for name, strategy in (("save_steps", config.save_strategy), ("eval_steps", config.eval_strategy)):
+        steps = getattr(config, name)
+        if getattr(strategy, "value", strategy) != "steps" or not steps or steps < 1:
+            continue
+        whole = math.ceil(steps / updates) * updates
+        if whole != steps:
+            logs.info(f"--{name} {steps:g} becomes {whole}: a rollout lasts {updates} optimizer steps")
+            setattr(config, name, whole)
+
+
+def worth(source: Any, scorer: Any, weight: float) -> dict[str, Any]:
+    """What answers are worth, as `lineage.json` keeps it and a resumed run compares it: a reward model, functions."""
+    found: dict[str, Any] = {"reward_model": {**source.record(), "weight": weight}} if source else {}
+    return found | (dict(zip(scorer.names, scorer.weights, strict=True)) if scorer else {})
+
+
+def facts(config: Any, rewards: dict[str, Any]) -> dict[str, str]:
+    """Lines of the table that tells what is about to run; warns of rollouts so small that their gradient is noise."""
+    per_process = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.num_mini_batches
+    answers = per_process * config.world_size
+    if answers < _USUAL // 4:
+        logs.warn(
+            f"{answers} answers a rollout make a noisy gradient ({_USUAL} are usual): raise "
+            "--gradient_accumulation_steps or --num_mini_batches, which cost no memory"
+        )
+    model = rewards.get("reward_model")
+    place = "an adapter on the policy's base" if model and model["shared"] else "a model of its own"
+    told = [f"{model['path']} ({place}) x {model['weight']:g}"] if model else []
+    told += [f"{name} x {weight:g}" for name, weight in rewards.items() if name != "reward_model"]
+    updates = config.num_ppo_epochs * config.num_mini_batches
+    return {
+        "rewards": ", ".join(told),
+        "rollout": f"{answers} answers of up to {config.response_length} tokens at temperature {config.temperature:g}, "
+        f"{updates} optimizer steps on each ({config.num_ppo_epochs} passes)",
+    }
+
+
+def inputs(config: Any, rewards: dict[str, Any], reference_id: str | None) -> dict[str, Any]:
+    """What of a run must be the same when it is resumed, beside data, seed and template."""
+    names = ("num_ppo_epochs", "num_mini_batches", "response_length", "temperature", "kl_coef", "adaptive_kl", "gamma",
+             "lam", "missing_eos_penalty", "reward_clip", "critic_warmup_rollouts")  # fmt: skip
+    return {**{name: getattr(config, name) for name in names}, "rewards": rewards, "reference": reference_id}
