@@ -17,7 +17,7 @@ from bedside.grpo import rewards
 from bedside.grpo.trainer import TaskTrainer
 from bedside.preference import reference
 from bedside.rollouts import alarms, heldout, plots, samples
-from bedside.settle_rollouts import tested, thresholds
+from bedside.settle_rollouts import context_of, longest_prompt, tested, thresholds
 from bedside.stage_args import ChatArguments, GroupArguments, RewardArguments, RolloutArguments
 
 GROUPS = (
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
 
     # 3. Questions to ids, as they are served; rewards that cannot tell a right answer to them end the run here.
     tokenizer, template = runner.text_side(args, begun)
-    longest = settle_grpo.longest_prompt(args, settle_grpo.context_of(origin))
+    longest = longest_prompt(args, context_of(origin), "max_completion_length")
     encoding = tokens.encoding_for(tokenizer, template, longest, chat.enable_thinking)
     data = tasks.datasets(plan, tokenizer.backend_tokenizer, encoding, longest, output)
     scorer = tested(args[RewardArguments], output, data.train)

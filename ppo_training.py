@@ -11,17 +11,7 @@ it is the reference). Rewards: a reward model, verifiable rewards, functions of 
 the questions of every kind of row; writes what SFT writes, curves, samples.jsonl, and an exam before and after.
 """
 
-from bedside import (
-    cli,
-    errors,
-    generate,
-    manifest,
-    models,
-    runner,
-    settle,
-    settle_ppo,
-    settle_rollouts,
-)  # fmt: skip
+from bedside import cli, errors, generate, manifest, models, runner, settle, settle_ppo, settle_rollouts
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.checkpoints import Sealed, to_resume
 from bedside.data import chats, glance, tasks, tokens
@@ -52,8 +42,9 @@ def main(argv: list[str] | None = None) -> None:
     plan = chats.Plan(**settle.files(args[DataArguments], args.trainer, chat.role_map, ranking=None))
     glance.glance(plan, output, tasks.to_task)
     tokenizer, template = runner.text_side(args, begun)
-    encoding = tokens.encoding_for(tokenizer, template, sampling.max_source_length, chat.enable_thinking)
-    data = tasks.datasets(plan, tokenizer.backend_tokenizer, encoding, sampling.max_source_length, output)
+    longest = settle_rollouts.longest_prompt(args, settle_rollouts.context_of(origin), "response_length")
+    encoding = tokens.encoding_for(tokenizer, template, longest, chat.enable_thinking)
+    data = tasks.datasets(plan, tokenizer.backend_tokenizer, encoding, longest, output)
     scorer = settle_rollouts.tested(args[RewardArguments], output, data.train)
     runner.claim(begun, data.ledger)
 
@@ -67,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
 
     runner.settle_precision(args.trainer)
     config = runner.trainer_config(PPOConfig, args.trainer | settle.for_batches(args.trainer), run.logging_dir)
-    settle_ppo.align(config)
+    settle_ppo.align(config, len(data.train))
     against = reference.choose(origin, False, "ppo")
     worth = settle_ppo.worth(source, scorer, own.reward_model_weight)
     inputs = settle_ppo.inputs(config, worth, against.id) | {"enable_thinking": chat.enable_thinking}

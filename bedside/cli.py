@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bedside import usage
+from bedside.elsewhere import RETIRED_IN
 from bedside.errors import ConfigError
 from bedside.flagtable import Flag, convert, spellings, table
-from bedside.spellings import ACCEPTED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES, RETIRED_IN
+from bedside.spellings import ACCEPTED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES
 
 _RECIPES = (".yaml", ".yml", ".json")
 

@@ -32,6 +32,7 @@ from bedside.stage_args import (
     LabelArguments,
     OddsRatioArguments,
     PairArguments,
+    PPOArguments,
     PreferenceArguments,
     PretrainArguments,
     RewardArguments,
@@ -53,6 +54,10 @@ SCRIPTS = {
     "grpo_training.py": (
         (*STAGE, RewardArguments, RolloutArguments, GroupArguments, RunArguments),
         "GroupConfig",
+    ),
+    "ppo_training.py": (
+        (*STAGE, RewardArguments, RolloutArguments, PPOArguments, *LAST),
+        "PPOConfig",
     ),
     "merge_peft_adapter.py": ((MergeArguments,), None),
     "inference.py": ((InferenceArguments,), None),

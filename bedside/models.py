@@ -52,6 +52,13 @@ def _from_hub(load: Any, name: str, what: str) -> Any:
         raise ConfigError(f"{what} {name}: cannot be loaded ({text}); {hint}") from None
 
 
+def config_of(name: str, what: str = "model") -> Any:
+    """The configuration of a model directory or hub name; ConfigError, which names `what`, if it cannot be had."""
+    from transformers import AutoConfig
+
+    return _from_hub(lambda: AutoConfig.from_pretrained(name), name, what)
+
+
 def load_tokenizer(name: str, revision: str = "main", cache_dir: str | None = None, trust_remote_code: bool = False):
     """The fast tokenizer of a model directory or hub name; ConfigError if it has none."""
     from transformers import AutoTokenizer
@@ -247,10 +254,7 @@ def check_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> No
 
 def file_dtype(directory: str) -> str:
     """The precision a model's weights are stored in, such as `bfloat16`, whatever this machine can compute in."""
-    from transformers import AutoConfig
-
-    config = _from_hub(lambda: AutoConfig.from_pretrained(directory), directory, "model")
-    return str(config.dtype or "float32").removeprefix("torch.")
+    return str(config_of(directory).dtype or "float32").removeprefix("torch.")
 
 
 def local_copy(name: str, revision: str = "main", cache_dir: str | None = None) -> str:

@@ -56,7 +56,10 @@ def origin_of(
     for note in resolved.notes:
         logs.warn(note)
     if resolved.task not in tasks:
-        raise ConfigError(f"{named} is a {resolved.task} model (a reward model?), this stage trains a causal LM")
+        raise ConfigError(
+            f"{named} is a {resolved.task} model (a reward model?), this stage trains a causal LM; give the model "
+            "that answers (in ppo_training.py a reward model goes to --reward_model_path)"
+        )
     return Origin(resolved, named)
 
 

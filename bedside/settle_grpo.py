@@ -1,15 +1,15 @@
 """The flags of GRPO and RLOO against each other: every problem at once, then one meaning each."""
 
 import os
+from importlib.util import find_spec
 from typing import Any
 
-from bedside import logs
+from bedside import logs, settle
 from bedside.args import AdapterArguments, ModelArguments
 from bedside.cli import Parsed
 from bedside.errors import ConfigError
-from bedside.policy import Origin
 from bedside.settle_pairs import dropout_told, moving_reference, smoothing, start_told
-from bedside.stage_args import GroupArguments, RewardArguments, RolloutArguments
+from bedside.stage_args import GroupArguments, RewardArguments
 from bedside.trainer_flags import flags_of
 
 CONFIGS = {"grpo": "GRPOConfig", "rloo": "RLOOConfig"}
@@ -35,7 +35,7 @@ def grpo(args: Parsed) -> str:
     problems += _sampling(trainer) + _rollout(trainer) + _evaluation(trainer) + smoothing(trainer)
     problems += moving_reference(args[AdapterArguments], trainer)
     if trainer.get("use_vllm"):
-        problems += _vllm(args[ModelArguments], trainer)
+        problems += _vllm(args[ModelArguments])
     if beta(own.algorithm, trainer) < 0:
         problems.append(f"--beta {trainer['beta']:g}: expected at least 0 (0 needs no reference)")
     elif beta(own.algorithm, trainer):
@@ -106,21 +106,24 @@ def _evaluation(trainer: dict[str, Any]) -> list[str]:
     return [f"--per_device_eval_batch_size {batch}: expected a multiple of --num_generations_eval {group}"]
 
 
-def _vllm(model: ModelArguments, trainer: dict[str, Any]) -> list[str]:
+def _vllm(model: ModelArguments) -> list[str]:
+    problems = []
+    if find_spec("vllm") is None:
+        problems.append("--use_vllm True: vllm is not installed; run `pip install vllm`, or drop the flag")
     if model.load_in_4bit or model.load_in_8bit or model.qlora or model.quantization_bit:
-        return [
+        problems.append(
             "--use_vllm with a quantised base: the trainer library merges the adapter into the base for each rollout "
             "and takes it out again, which a 4-bit or 8-bit base does not survive; drop --use_vllm, or load the base "
             "in bfloat16 (ppo_training.py --use_vllm streams the weights instead)"
-        ]
-    return []
+        )
+    return problems
 
 
 def config(trainer: dict[str, Any], scorer: Any) -> dict[str, Any]:
     """The trainer config's keywords: without the flags that are ours, and with the weights of the rewards."""
     own = {"max_length", "log_completions", "reward_weights"}
-    fixed = {"reward_weights": list(scorer.weights), "remove_unused_columns": False, "log_completions": False}
-    return {name: value for name, value in trainer.items() if name not in own} | fixed
+    kept = {name: value for name, value in trainer.items() if name not in own}
+    return kept | settle.for_batches(trainer) | {"reward_weights": list(scorer.weights)}
 
 
 def check_rows(rows: int, config: Any) -> None:
@@ -133,30 +136,6 @@ def check_rows(rows: int, config: Any) -> None:
         )
     if rows % asked:
         logs.info(f"a rollout asks {asked} of {rows} questions: {rows % asked} wait in each epoch, others each time")
-
-
-def context_of(origin: Origin) -> int | None:
-    """Tokens that question and answer may have together, where the base says so."""
-    from transformers import AutoConfig
-
-    resolved = origin.resolved
-    config = AutoConfig.from_pretrained(resolved.base, revision=resolved.revision or "main")
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
-
-
-def longest_prompt(args: Parsed, context: int | None) -> int:
-    """The longest question in tokens: as wanted, and no more than an answer leaves of the model's context.
-
-    ConfigError if the user has asked for a longer one, or if nothing is left.
-    """
-    wanted, longest = args[RolloutArguments].max_source_length, args.trainer["max_completion_length"]
-    room = wanted if context is None else context - longest
-    if room < 1 or "max_source_length" in args.given and wanted > room:
-        raise ConfigError(
-            f"--max_source_length {wanted} and --max_completion_length {longest} are more than the model's context of "
-            f"{context} tokens; lower one of them"
-        )
-    return min(wanted, room)
 
 
 def inputs(config: Any, longest: int, algorithm: str, scorer: Any, reference_id: str | None) -> dict[str, Any]:

@@ -18,13 +18,24 @@ _BETWEEN = {"gamma": (0, 1), "lam": (0, 1), "kl_coef": (0, math.inf), "cliprange
             "vf_coef": (0, math.inf), "critic_learning_rate": (0, math.inf), "missing_eos_penalty": (0, math.inf),
             "critic_warmup_rollouts": (0, math.inf)}  # fmt: skip
 _ABOVE_0 = ("temperature", "cliprange", "target_kl", "reward_clip")
+# Flags of the trainer that mean nothing here, or would mean something wrong: the value that is harmless, and why.
+_OTHERS = {
+    "neftune_noise_alpha": (None, "noise on the embeddings would part what is sampled from what is trained"),
+    "label_smoothing_factor": (0.0, "PPO's loss has no labels"),
+    "auto_find_batch_size": (False, "a smaller batch would be another rollout"),
+    "torch_compile": (False, "four roles and a growing answer make it compile again and again"),
+    "train_sampling_strategy": ("random", "questions come in a random order, new in each epoch"),
+}
 _USUAL = 64  # answers of a rollout; far fewer make a noisy gradient
 
 
 def ppo(args: Parsed) -> None:
     """Settle what only the PPO stage has, in place; ConfigError lists every problem."""
     adapter, trainer, own = args[AdapterArguments], args.trainer, args[PPOArguments]
+    trainer.setdefault("response_length", 512)
     problems = _ranges(trainer) + _adapter(adapter) + _rewards(args)
+    problems += [f"--{name} {trainer[name]}: {why}; drop the flag" for name, (harmless, why) in _OTHERS.items()
+                 if trainer.get(name) not in (None, harmless)]  # fmt: skip
     if args[RolloutArguments].max_source_length < 1:
         problems.append(f"--max_source_length {args[RolloutArguments].max_source_length}: expected at least 1")
     if trainer.get("use_vllm") and launch.kind(trainer) in ("fsdp", "zero3"):
@@ -40,14 +51,25 @@ def ppo(args: Parsed) -> None:
         raise ConfigError(problems)
     if own.reward_model_path and "reward_funcs" not in args.given:
         args[RewardArguments].reward_funcs = None  # a reward model alone, unless more is asked for
-    args.notes += processes_told(trainer)
+    args.notes += processes_told(trainer) + _length_told(args)
     if "lora_dropout" in args.given and adapter.lora_dropout:
         args.notes.append(
             f"--lora_dropout {adapter.lora_dropout:g} is off: answers are scored and trained by the same function"
         )
-    if trainer.get("load_best_model_at_end"):
+    if trainer.get("load_best_model_at_end") or trainer.get("save_strategy") == "best":
         trainer.setdefault("metric_for_best_model", "eval_reward")
         trainer.setdefault("greater_is_better", True)
+
+
+def _length_told(args: Parsed) -> list[str]:
+    """Which of the flags that say how long a run is wins, where several are given."""
+    trainer = args.trainer
+    said = [name for name in ("max_steps", "total_episodes", "num_train_epochs")
+            if name in args.given and trainer.get(name) and trainer[name] > 0]  # fmt: skip
+    if len(said) < 2:
+        return []
+    others = " and ".join(f"--{name} {trainer[name]:g}" for name in said[1:])
+    return [f"--{said[0]} {trainer[said[0]]:g} decides how long the run is; {others} has no effect"]
 
 
 def _ranges(trainer: dict[str, Any]) -> list[str]:
@@ -96,17 +118,29 @@ def _rewards(args: Parsed) -> list[str]:
     return []
 
 
-def align(config: Any) -> None:
-    """Let checkpoints fall between rollouts, in place: one within a rollout would not be resumed exactly."""
-    updates = config.num_ppo_epochs * config.num_mini_batches
+def align(config: Any, rows: int) -> None:
+    """Settle how long the run is and where its checkpoints fall, in place: between rollouts, because one within a
+    rollout would not be resumed exactly. `rows` is the number of questions."""
+    from bedside.ppo.batches import rollout_size, steps_for
+
+    updates, given = config.num_ppo_epochs * config.num_mini_batches, config.max_steps
+    asked = rollout_size(config) * config.world_size
+    if rows < asked:
+        logs.info(f"a rollout asks {asked} questions and there are {rows}: some come more than once in it")
+    config.max_steps = _whole("max_steps", given, updates) if given > 0 else steps_for(config, rows)
     for name, strategy in (("save_steps", config.save_strategy), ("eval_steps", config.eval_strategy)):
         steps = getattr(config, name)
-        if getattr(strategy, "value", strategy) != "steps" or not steps or steps < 1:
-            continue
-        whole = math.ceil(steps / updates) * updates
-        if whole != steps:
-            logs.info(f"--{name} {steps:g} becomes {whole}: a rollout lasts {updates} optimizer steps")
-            setattr(config, name, whole)
+        if getattr(strategy, "value", strategy) == "steps" and steps:
+            steps = math.ceil(steps * config.max_steps) if steps < 1 else steps
+            setattr(config, name, _whole(name, steps, updates))
+
+
+def _whole(name: str, steps: float, updates: int) -> int:
+    """A number of steps that ends with a rollout."""
+    whole = math.ceil(steps / updates) * updates
+    if whole != steps:
+        logs.info(f"--{name} {steps:g} becomes {whole}: a rollout lasts {updates} optimizer steps")
+    return whole
 
 
 def worth(source: Any, scorer: Any, weight: float) -> dict[str, Any]:
@@ -140,4 +174,11 @@ def inputs(config: Any, rewards: dict[str, Any], reference_id: str | None) -> di
     """What of a run must be the same when it is resumed, beside data, seed and template."""
     names = ("num_ppo_epochs", "num_mini_batches", "response_length", "temperature", "kl_coef", "adaptive_kl", "gamma",
              "lam", "missing_eos_penalty", "reward_clip", "critic_warmup_rollouts")  # fmt: skip
-    return {**{name: getattr(config, name) for name in names}, "rewards": rewards, "reference": reference_id}
+    from bedside.ppo.batches import rollout_size
+
+    return {
+        **{name: getattr(config, name) for name in names},
+        "rollout": rollout_size(config) * config.world_size,
+        "rewards": rewards,
+        "reference": reference_id,
+    }

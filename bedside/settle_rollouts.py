@@ -1,4 +1,4 @@
-"""The flags that PPO and GRPO share: which rewards, and when a run is stopped."""
+"""The flags that PPO and GRPO share: which rewards, how long questions may be, and when a run is stopped."""
 
 import json
 from collections.abc import Iterable
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bedside import rewards
+from bedside.cli import Parsed
 from bedside.errors import ConfigError
+from bedside.policy import Origin
 from bedside.rewards import selftest
 from bedside.rewards.reward import FORMAT, SHAPING
 from bedside.rollouts.alarms import Thresholds
@@ -50,10 +52,11 @@ def _weights(text: str | None) -> list[float] | None:
 
 def thresholds(own: RolloutArguments) -> Thresholds:
     """When a run is stopped; ConfigError lists every problem."""
-    prefix = "alarm_"
     made = Thresholds(
-        **{name.removeprefix(prefix): getattr(own, name) for name in vars(own) if name.startswith(prefix)}
-    )
+        kl=own.alarm_kl, kl_rise=own.alarm_kl_rise, cut=own.alarm_cut, shrink=own.alarm_shrink,
+        hacking=own.alarm_hacking, entropy=own.alarm_entropy, entropy_floor=own.alarm_entropy_floor,
+        window=own.alarm_window,
+    )  # fmt: skip
     if problems := made.problems():
         raise ConfigError(problems)
     return made
@@ -71,3 +74,28 @@ def tested(own: RewardArguments, output: Path, tasks: Any) -> rewards.Scorer | N
 def measure() -> rewards.Scorer:
     """What held-out answers are looked at for where no verifiable reward is trained."""
     return rewards.resolve(["accuracy"])
+
+
+def context_of(origin: Origin) -> int | None:
+    """Tokens that question and answer may have together, where the base says so."""
+    from transformers import AutoConfig
+
+    resolved = origin.resolved
+    config = AutoConfig.from_pretrained(resolved.base, revision=resolved.revision or "main")
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+def longest_prompt(args: Parsed, context: int | None, answer: str) -> int:
+    """The longest question in tokens: as wanted, and no more than an answer leaves of the model's context. `answer`
+    is the flag of the longest answer.
+
+    ConfigError if the user has asked for a longer one, or if nothing is left.
+    """
+    wanted, longest = args[RolloutArguments].max_source_length, args.trainer[answer]
+    room = wanted if context is None else context - longest
+    if room < 1 or "max_source_length" in args.given and wanted > room:
+        raise ConfigError(
+            f"--max_source_length {wanted} and --{answer} {longest} are more than the model's context of {context} "
+            "tokens; lower one of them"
+        )
+    return min(wanted, room)

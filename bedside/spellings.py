@@ -23,6 +23,18 @@ TRAINER_ALIASES = {
     "desirable_weight": ("kto_chosen_weight",),
     "undesirable_weight": ("kto_rejected_weight",),
     "max_completion_length": ("max_target_length", "response_length"),
+    "response_length": ("max_target_length", "max_completion_length"),
+    "num_ppo_epochs": ("ppo_epochs",),
+    "target_kl": ("ppo_target",),
+    "kl_coef": ("init_kl_coef",),
+    "adaptive_kl": ("adap_kl_ctrl",),
+    "kl_horizon": ("horizon",),
+    "lam": ("gae_lambda",),
+    "cliprange": ("clip_range",),
+    "cliprange_value": ("value_clip",),
+    "critic_learning_rate": ("value_learning_rate",),
+    "reward_clip": ("clip_reward",),
+    "rollout_batch_size": ("local_rollout_forward_batch_size",),
     "num_generations": ("num_samples_per_prompt", "rloo_k"),
 }
 
@@ -183,58 +195,6 @@ RETIRED = {
     "log_multimodal": "text only; drop the flag",
     "log_completions_hub_repo": "answers stay on this machine, in samples.jsonl; drop the flag",
     "reward_model_revision": "download that revision, and name its directory",
-}
-
-# What a flag of one stage means to say in another, by its flag group or trainer's config; these come first.
-_OF_PAIRS = {
-    "packing": "two answers are compared, and rows are not packed; drop the flag",
-    "neat_packing": "two answers are compared, and rows are not packed; drop the flag",
-    "padding_free": "a batch is padded to its longest row; drop the flag",
-    "mask_history": "only the answers that are judged are trained on; drop the flag",
-    "prepared_dir": "these rows are tokenized in every run; drop the flag",
-    "tokenized_path": "these rows are tokenized in every run; drop the flag",
-    "block_size": "use --max_length (question and answer together, in tokens)",
-    "ref_model": "the reference follows from the model's lineage (docs/stages/dpo.md); drop the flag",
-    "ref_model_adapters": "the reference follows from the model's lineage (docs/stages/dpo.md); drop the flag",
-    "ref_model_quantization_bit": "the reference is quantised as the model is; drop the flag",
-    "ref_model_name_or_path": "the reference follows from the model's lineage (docs/stages/dpo.md); drop the flag",
-    "pref_bco_weight": "use --loss_type sigmoid bco_pair --loss_weights 1 W",
-}
-_OF_GROUPS = {
-    "max_length": "use --max_source_length (the question) and --max_completion_length (the answer), in tokens",
-    "model_max_length": "use --max_source_length (the question) and --max_completion_length (the answer), in tokens",
-    "cutoff_len": "use --max_source_length (the question) and --max_completion_length (the answer), in tokens",
-    "packing": "answers are sampled, and rows are not packed; drop the flag",
-    "mask_history": "only sampled answers are trained on; drop the flag",
-    "prepared_dir": "questions are tokenized in every run; drop the flag",
-    "eval_file": "held-out tasks are answered before and after (--validation_split_percentage, --exam_samples)",
-    "eval_samples": "use --exam_samples",
-    "reward_model_path": "belongs to ppo_training.py, or use --reward_funcs with a function of your own",
-    "reward_model": "belongs to ppo_training.py, or use --reward_funcs with a function of your own",
-    "kl_coef": "use --beta",
-    "num_ppo_epochs": "use --num_iterations",
-    "total_episodes": "use --max_steps or --num_train_epochs",
-    "ref_model": "the reference follows from the model's lineage (docs/stages/grpo.md); drop the flag",
-    "dataset_num_proc": "questions are tokenized in one process, thousands a second; drop the flag",
-    "preprocessing_num_workers": "questions are tokenized in one process, thousands a second; drop the flag",
-    "num_processes": "belongs to the launcher: torchrun --nproc_per_node N grpo_training.py ...",
-}
-_NO_CHAT = "documents are trained on as they are, without a chat template; drop the flag"
-RETIRED_IN = {
-    "PretrainArguments": dict.fromkeys(
-        ("template_name", "template", "tool_format", "enable_thinking", "mask_history"), _NO_CHAT
-    )
-    | {"eval_file": "a base answers no questions; held-out documents are measured (--validation_file_dir)"},
-    "DPOConfig": _OF_PAIRS | {"orpo_beta": "run orpo_training.py", "desirable_weight": "run kto_training.py"},
-    "KTOConfig": _OF_PAIRS | {"simpo_gamma": "run dpo_training.py --loss_type simpo"},
-    "PairConfig": _OF_PAIRS | {"label_smoothing": "ORPO has none; dpo_training.py --loss_type robust has"},
-    "GroupConfig": _OF_GROUPS,
-    "RewardConfig": _OF_PAIRS
-    | {
-        "beta": "belongs to dpo_training.py; a reward model has no reference",
-        "loss_type": "the loss is that of Bradley and Terry; drop the flag",
-        "eval_file": "a reward model writes no answers; held-out pairs are scored (--validation_split_percentage)",
-    },
 }
 
 # The same for families of flags, by how they begin.

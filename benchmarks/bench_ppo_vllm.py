@@ -56,7 +56,7 @@ def measure(how: str, model, args, prompts: list[list[int]]) -> None:
     import torch
 
     sampler = VLLMSampler(args.url, how=how)
-    seconds = sorted(sampler.sync(model, version) for version in range(args.syncs))
+    seconds = sorted(sampler.sync(model, version).seconds for version in range(args.syncs))
     speeds = []
     for seed in range(args.syncs):
         begin = time.monotonic()

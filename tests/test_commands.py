@@ -111,6 +111,8 @@ RUNS = {
     "run_dpo.sh": ("dpo_training.py", "dpo"),
     "run_orpo.sh": ("orpo_training.py", "orpo"),
     "run_kto.sh": ("kto_training.py", "kto"),
+    "run_grpo.sh": ("grpo_training.py", "grpo"),
+    "run_ppo.sh": ("ppo_training.py", "ppo"),
 }
 
 

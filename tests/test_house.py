@@ -19,7 +19,7 @@ SCRIPTS = sorted(REPO.glob("*.py"))
 ORDER = (
     ("errors", "logs", "documents"),
     ("data", "clean", "templates", "thoughts", "synth", "hub"),
-    ("spellings", "trainer_flags", "args", "data_args", "stage_args", "flagtable", "usage", "cli", "launch",
+    ("spellings", "elsewhere", "trainer_flags", "args", "data_args", "stage_args", "flagtable", "usage", "cli", "launch",
      "trainer_checks", "settle", "inference_flags", "flagsdoc"),
     ("fingerprints", "lineage", "own_template", "models", "reward_model", "adapters", "probe", "policy",
      "checkpoints"),
@@ -33,7 +33,7 @@ ORDER = (
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 # Subclasses of a library's trainer or config: imported where a run begins, so that they may import it.
 LATE = {f"bedside/preference/{name}.py" for name in ("trainer", "config", "losses", "logprobs")}
-LATE |= {f"bedside/ppo/{name}.py" for name in ("objective", "roles", "rollout", "batches", "evaluation", "saving", "trainer", "config")}
+LATE |= {f"bedside/ppo/{name}.py" for name in ("objective", "roles", "rollout", "places", "batches", "evaluation", "saving", "trainer", "config")}
 HEAVY = {"torch", "transformers", "peft", "trl", "datasets", "bitsandbytes", "accelerate", "matplotlib"}
 # Modules that are tables of sentences: long, and read line by line.
 PHRASES = {"bedside/synth/phrases_en.py", "bedside/synth/phrases_zh.py"}

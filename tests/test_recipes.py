@@ -12,7 +12,7 @@ from bedside.args import AdapterArguments, ModelArguments
 from bedside.stage_args import ChatArguments
 
 SCRIPT_OF = {"pt": "pretraining.py", "rm": "reward_modeling.py", "dpo": "dpo_training.py", "orpo": "orpo_training.py",
-             "kto": "kto_training.py"}  # fmt: skip
+             "kto": "kto_training.py", "grpo": "grpo_training.py", "ppo": "ppo_training.py"}  # fmt: skip
 RECIPES = sorted(Path(__file__).resolve().parent.parent.glob("recipes/*.yaml"))
 
 

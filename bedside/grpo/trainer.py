@@ -34,16 +34,14 @@ class TaskTrainer:
     samples: Samples | None = None
     _begun = _compared = False
 
-    def __init__(self, model: Any, *args: Any, stop_ids: Sequence[int], **kwargs: Any):
-        # TRL ends an answer at the ids that the model's own settings name.
+    def __init__(self, model: Any, reward_funcs: list, args: Any, *more: Any, stop_ids: Sequence[int], **kwargs: Any):
+        # TRL ends an answer at the ids that the model's own settings name, and vLLM at those that it is given.
         model.generation_config.eos_token_id = list(stop_ids)
-        super().__init__(model, *args, **kwargs)
+        args.generation_kwargs = {"stop_token_ids": list(stop_ids)} if args.use_vllm else None
+        super().__init__(model, reward_funcs, args, *more, **kwargs)
         for kind in type(self).__mro__:
             if kind.__module__.startswith("trl.trainer."):
                 logging.getLogger(kind.__module__).addFilter(_without_texts)
-
-    def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = list(self.train_dataset.column_names)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         return EpochOrder(super()._get_train_sampler(dataset), self.args.seed)

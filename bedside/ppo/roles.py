@@ -22,6 +22,7 @@ from peft.utils import AuxiliaryTrainingWrapper, load_peft_weights, set_peft_mod
 from bedside import adapters
 from bedside.data.samples import IGNORED
 from bedside.errors import ConfigError
+from bedside.ppo.places import Places, places_of
 from bedside.preference import logprobs
 from bedside.reward_model import HEADS, exact_linear
 
@@ -29,6 +30,7 @@ from bedside.reward_model import HEADS, exact_linear
 POLICY, REFERENCE, CRITIC, REWARD = "default", "ref", "critic", "reward"
 TRAINED = (POLICY, CRITIC)
 NOTHING = ""  # a role without an adapter: the base
+_SHARED = "the roles of one base cannot share; merge it first, then start from the result"
 
 
 class RoleModel(PeftModelForCausalLM):
@@ -38,9 +40,9 @@ class RoleModel(PeftModelForCausalLM):
     """
 
     def __init__(self, base: Any, config: LoraConfig):
+        width = base.get_input_embeddings().embedding_dim  # before PEFT may put something around it
         super().__init__(base, config, adapter_name=POLICY, autocast_adapter_dtype=True)
-        width = base.get_input_embeddings().embedding_dim
-        self.value_head = _head(width)
+        self.value_head = scalar_head(width)
         self.score_head: torch.nn.Linear | None = None
         self.reference = NOTHING
         self.role = POLICY
@@ -49,12 +51,11 @@ class RoleModel(PeftModelForCausalLM):
     def settle(self) -> RoleModel:
         """After the last adapter is in: no dropout, float32 adapters, gradients for policy and critic alone."""
         for module in self.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0  # a rollout is scored and trained by the same function
+            _without_dropout(module)
             if isinstance(module, AuxiliaryTrainingWrapper):
                 raise ConfigError(
-                    "the adapter trains whole modules or single rows of the embeddings, which roles cannot share; "
-                    "merge it first (python merge_peft_adapter.py), then start from the merged model"
+                    f"an adapter trains whole modules or single rows of the embeddings, which {_SHARED}: "
+                    "python merge_peft_adapter.py"
                 )
         self._lora_layers = [module for module in self.modules() if isinstance(module, BaseTunerLayer)]
         adapters.in_float32(self)
@@ -80,58 +81,61 @@ class RoleModel(PeftModelForCausalLM):
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
+        starts: torch.Tensor | None = None,
         count: int = 0,
         want: str = "logits",
         temperature: float = 1.0,
         **more: Any,
     ) -> Any:
-        """What `want` says of the last `count` tokens of `input_ids` `(B, T)`, padded on both sides as the mask says.
+        """What `want` says of answers of up to `count` tokens, which begin at `starts` `(B,)` in rows of `input_ids`
+        `(B, T)` that are padded on the right, as the mask says.
 
         - `policy`, `reference`: log-probabilities and entropies, each `(B, count)`, at `temperature`
-        - `values`: the critic's values of the states before these tokens, `(B, count)`
-        - `scores`: the reward model's score at each answer's last token, `(B,)`
+        - `values`: the critic's values of the states before the answers' tokens, `(B, count)`
+        - `scores`: the reward model's score at the last token of each row, `(B,)`
         - `update`: log-probabilities of the policy and values, in one forward
         - `logits`: the policy as a causal LM, with its own keywords (`more`)
 
-        Log-probabilities and entropies are 0 where the mask is.
+        All of them are 0 behind an answer.
         """
         if want == "logits":
             self.activate(POLICY)
             return super().forward(input_ids, attention_mask, **more)
-        inputs = _inputs(input_ids, attention_mask)
-        if want == "policy":
-            return self._logps(POLICY, inputs, count, temperature, entropy=True)
-        if want == "reference":
-            return self._logps(self.reference, inputs, count, temperature, entropy=True)
-        if want == "values":
-            return self._values(inputs, count)
+        rows = {"input_ids": input_ids, "attention_mask": attention_mask}
         if want == "scores":
-            return self._scores(inputs)
+            return self._scores(rows)
+        at = places_of(attention_mask, starts, count)
+        if want == "policy":
+            return self._logps(POLICY, rows, at, temperature, entropy=True)
+        if want == "reference":
+            return self._logps(self.reference, rows, at, temperature, entropy=True)
+        if want == "values":
+            return self._values(rows, at)
         if want == "update":
-            return self._logps(POLICY, inputs, count, temperature), self._values(inputs, count)
+            return self._logps(POLICY, rows, at, temperature), self._values(rows, at)
         raise ValueError(f"want={want!r}: expected policy, reference, values, scores, update or logits")
 
-    def _logps(self, role: str, inputs: dict, count: int, temperature: float, entropy: bool = False) -> Any:
+    def _logps(self, role: str, rows: dict, at: Places, temperature: float, entropy: bool = False) -> Any:
         self.activate(role)
-        labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, IGNORED)
-        labels[:, : labels.shape[1] - count] = IGNORED
-        causal = self.get_base_model()
-        found = causal(**inputs, labels=labels, token_logprobs=True, temperature=temperature, token_entropy=entropy)
-        # `found` has one place less than tokens: that of token t is t - 1.
-        return tuple(part[:, -count:] for part in found) if entropy else found[:, -count:]
+        labels = rows["input_ids"].masked_fill(~at.answer, IGNORED)
+        found = self.get_base_model()(
+            **rows, labels=labels, token_logprobs=True, temperature=temperature, token_entropy=entropy
+        )
+        parts = [part.gather(1, at.before) * at.there for part in (found if entropy else (found,))]
+        return tuple(parts) if entropy else parts[0]
 
-    def _hidden(self, role: str, inputs: dict) -> torch.Tensor:
+    def _hidden(self, role: str, rows: dict) -> torch.Tensor:
         self.activate(role)
-        return self.get_base_model().base_model(**inputs, use_cache=False).last_hidden_state
+        return self.get_base_model().base_model(**rows, use_cache=False).last_hidden_state
 
-    def _values(self, inputs: dict, count: int) -> torch.Tensor:
-        before = self._hidden(CRITIC, inputs)[:, -count - 1 : -1]
-        return self.value_head(before).squeeze(-1)
+    def _values(self, rows: dict, at: Places) -> torch.Tensor:
+        hidden = self._hidden(CRITIC, rows)
+        hidden = hidden.gather(1, at.before[:, :, None].expand(-1, -1, hidden.shape[-1]))
+        return self.value_head(hidden).squeeze(-1) * at.there
 
-    def _scores(self, inputs: dict) -> torch.Tensor:
-        mask = inputs["attention_mask"]
-        last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
-        hidden = self._hidden(REWARD, inputs)
+    def _scores(self, rows: dict) -> torch.Tensor:
+        last = rows["attention_mask"].sum(1) - 1
+        hidden = self._hidden(REWARD, rows)
         return self.score_head(hidden[torch.arange(len(last), device=last.device), last]).squeeze(-1)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
@@ -174,16 +178,20 @@ class RoleModel(PeftModelForCausalLM):
         return run
 
 
-def _head(width: int) -> torch.nn.Linear:
+def _without_dropout(module: torch.nn.Module) -> None:
+    """A rollout is scored and trained by the same function. Attention keeps its rate as a number of the module."""
+    if isinstance(module, torch.nn.Dropout):
+        module.p = 0.0
+    for name, value in list(vars(module).items()):
+        if "drop" in name and isinstance(value, float):
+            setattr(module, name, 0.0)
+
+
+def scalar_head(width: int) -> torch.nn.Linear:
     """A head of one number, in float32 under autocast too, that begins at 0."""
     head = exact_linear()(width, 1, bias=False)
     torch.nn.init.zeros_(head.weight)
     return head
-
-
-def _inputs(ids: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Keywords of the base's forward; positions count real tokens, so that padding on the left changes nothing."""
-    return {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
 
 
 def is_trained(name: str) -> bool:
@@ -241,12 +249,26 @@ def _add(model: RoleModel, directory: str, name: str) -> None:
 def _load(model: RoleModel, directory: str, name: str) -> None:
     tensors = load_peft_weights(directory, device="cpu")
     tensors = {key: value for key, value in tensors.items() if key.split(".")[-2] not in HEADS}
-    result = set_peft_model_state_dict(model, tensors, adapter_name=name)
-    lost = [key for key in result.unexpected_keys if "lora_" in key]
-    missing = [key for key in result.missing_keys if f".{name}." in key]
-    if lost or missing:
-        raise ConfigError(f"{directory} does not fit this base: no place for {(lost + missing)[0]}; all roles need "
-                          "the base that they were trained on")  # fmt: skip
+    base = dict(model.named_parameters())
+    for key in [key for key in tensors if "lora_" not in key]:  # PEFT stores embeddings beside an adapter of them
+        own, stored = base.get(key), tensors.pop(key)
+        if own is None or own.shape != stored.shape or not torch.equal(own.cpu(), stored.to(own.dtype)):
+            raise ConfigError(
+                f"{directory} holds {key.removeprefix('base_model.model.')} of its own, which {_SHARED}: python "
+                f"merge_peft_adapter.py --peft_model_path {directory} --output_dir {directory.rstrip('/')}-merged"
+            )
+    try:
+        result = set_peft_model_state_dict(model, tensors, adapter_name=name)
+        lost = [key for key in result.unexpected_keys if "lora_" in key]
+        lost += [key for key in result.missing_keys if f".{name}." in key]
+    except RuntimeError as error:  # torch lists every tensor of another shape, a line each
+        told = [line.strip().rstrip(".") for line in str(error).splitlines()]
+        lost = [line.removeprefix("size mismatch for ") for line in told if line.startswith("size mismatch for ")]
+        if not lost:
+            raise
+    if lost:
+        raise ConfigError(f"{directory} does not fit this base: no place for {lost[0]}; all roles need the base that "
+                          "they were trained on")  # fmt: skip
 
 
 def _copy_adapter(model: RoleModel, source: str, target: str) -> None:
@@ -268,6 +290,6 @@ def _score_head(directory: str) -> torch.nn.Linear:
         raise ConfigError(f"{directory}: a reward model without its head; train it with reward_modeling.py")
     if found[0].shape[0] != 1:
         raise ConfigError(f"{directory}: a classifier of {found[0].shape[0]} labels; a reward model gives one score")
-    head = _head(found[0].shape[1])
+    head = scalar_head(found[0].shape[1])
     head.weight.data.copy_(found[0])
     return head.requires_grad_(False)

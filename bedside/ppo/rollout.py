@@ -124,16 +124,25 @@ class Answers(NamedTuple):
         return prompt, self.completions[row][self.mask[row].bool()].tolist()
 
     def part(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`input_ids`, `attention_mask` `(b, p + n)` and `mask` `(b, n)` of some rows, without needless padding."""
-        longest_prompt = int(self.prompt_mask[rows].sum(1).max())
-        longest = int(self.mask[rows].sum(1).max())
-        start = self.prompts.shape[1] - longest_prompt
-        mask = self.mask[rows, :longest]
+        """`input_ids` and `attention_mask` `(b, T)`, `starts` `(b,)` and `mask` `(b, n)` of some rows: question and
+        answer without a gap, the answer from `starts` on, padded on the right only.
+
+        (A query of padding on the left attends to nothing. What kernels make of that may be no number, and times a
+        weight of 0 it still is none.)
+        """
+        starts = self.prompt_mask[rows].sum(1)
+        longest, most = int(self.mask[rows].sum(1).max()), int(starts.max())
+        first, mask = self.prompts.shape[1] - most, self.mask[rows, :longest]
+        ids = torch.cat([self.prompts[rows, first:], self.completions[rows, :longest]], 1)
+        kept = torch.cat([self.prompt_mask[rows, first:], mask], 1)
+        width = int((starts + mask.sum(1)).max())
+        moved = torch.arange(width, device=ids.device) + (most - starts)[:, None]
+        inside = moved < ids.shape[1]
+        moved = moved.clamp(max=ids.shape[1] - 1)
         return {
-            "input_ids": torch.cat([self.prompts[rows, start:], self.completions[rows, :longest]], 1),
-            "attention_mask": torch.cat([self.prompt_mask[rows, start:], mask], 1),
+            "input_ids": ids.gather(1, moved), "attention_mask": kept.gather(1, moved) * inside, "starts": starts,
             "mask": mask,
-        }
+        }  # fmt: skip
 
 
 def answers_of(
@@ -149,8 +158,8 @@ def answers_of(
 class Rollout:
     """A batch to learn from: micro-batches whose tensors `(b, n)` are trimmed to their own rows, and measures.
 
-    `micro` holds `input_ids`, `attention_mask`, `mask`, `logps`, `ref_logps`, `entropy`, `values`, and once the
-    rewards are known `advantages` and `returns`. `rows` says which answers they hold.
+    `micro` holds `input_ids`, `attention_mask`, `starts`, `mask`, `logps`, `ref_logps`, `entropy`, `values`, and once
+    the rewards are known `advantages` and `returns`. `rows` says which answers they hold.
     """
 
     micro: list[dict[str, torch.Tensor]]
@@ -168,10 +177,10 @@ def score(model: Callable, answers: Answers, rows: Sequence[torch.Tensor], tempe
     made = []
     for chosen in rows:
         batch = answers.part(chosen)
-        count, shared = batch["mask"].shape[1], (batch["input_ids"], batch["attention_mask"])
-        logps, entropy = model(*shared, count, "policy", temperature)
-        ref_logps, _ = model(*shared, count, "reference", temperature)
-        values = model(*shared, count, "values") * batch["mask"]
+        shared = (batch["input_ids"], batch["attention_mask"], batch["starts"], batch["mask"].shape[1])
+        logps, entropy = model(*shared, "policy", temperature)
+        ref_logps, _ = model(*shared, "reference", temperature)
+        values = model(*shared, "values")
         made.append({**batch, "logps": logps, "ref_logps": ref_logps, "entropy": entropy, "values": values})
     return Rollout(made, list(rows))
 

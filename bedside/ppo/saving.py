@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft.utils import load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
@@ -37,11 +38,25 @@ class Kept:
         directory = Path(resume_from_checkpoint)
         for name, place in ((roles.POLICY, directory), (roles.CRITIC, directory / roles.CRITIC)):
             set_peft_model_state_dict(model, load_peft_weights(str(place), device="cpu"), adapter_name=name)
-        model.value_head.load_state_dict(load_file(directory / roles.CRITIC / _HEAD))
+        head = load_file(directory / roles.CRITIC / _HEAD)["weight"]
+        model.value_head.load_state_dict({"weight": _as_held(head, model.value_head.weight)})
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **more: Any) -> Any:
-        """Train; a resumed run goes on with the coefficient of the KL that it had."""
+        """Train; a resumed run goes on with the coefficient of the KL that it had. A server is left as it was."""
         if isinstance(resume_from_checkpoint, str):
             kept = json.loads((Path(resume_from_checkpoint) / _STATE).read_text(encoding="utf-8"))
             self.kl_coef = kept["kl_coef"]
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **more)
+        try:
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **more)
+        finally:
+            if self.server is not None:
+                self.server.close()
+
+
+def _as_held(whole: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """`whole` as the parameter is held: as it is, or under FSDP cut into shards (for which PEFT sees itself)."""
+    if not hasattr(parameter, "device_mesh"):
+        return whole
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(whole.to(parameter.device), parameter.device_mesh, parameter.placements)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from bedside import rewards, thoughts
 from bedside.data import tokens
-from bedside.data.conversation import RowError
+from bedside.errors import ConfigError, DataError
 from bedside.rewards.completion import Completion
+from bedside.rewards.python import WrongScore
 from bedside.templates import Template
 
 if TYPE_CHECKING:
@@ -90,8 +91,11 @@ class SeparateReward:
         rows = []
         for case, item in zip(cases, encoded, strict=True):
             if item.error or not item.samples:
-                raise RowError("E_REWARD", f"{where(case.task)}: the reward model cannot read this conversation: "
-                               f"{' '.join(item.error or ('it is too long for its context',))}")  # fmt: skip
+                said = " ".join(item.error or ("it is too long for its context",))
+                raise DataError(
+                    "E_REWARD", where(case.task), f"the reward model cannot read this conversation: {said}; limit "
+                    "--max_source_length and --response_length, or leave the row out"
+                )  # fmt: skip
             sample = item.samples[-1]
             rows.append(list(sample.ids[: sample.spans[-1][1]]))
         return _scored(rows, self)
@@ -166,7 +170,12 @@ class Scores:
         if self.scorer:
             golds = [json.loads(case.task["gold"]) for case in cases]
             messages = [json.loads(case.task["prompt"]) for case in cases]
-            rows = self.scorer.score([case.completion for case in cases], golds, messages)
+            try:
+                rows = self.scorer.score([case.completion for case in cases], golds, messages)
+            except WrongScore as error:
+                if error.row is None:
+                    raise
+                raise ConfigError(f"{where(cases[error.row].task)}: {error}") from error
             for number, row in enumerate(rows):
                 named[number] |= row
                 total[number] += rewards.total(row, self.scorer.weights)

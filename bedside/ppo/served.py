@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Served:
     """Draws answers from the server that `sampler` talks to; the weights there are those of the newest step."""
 
-    def __init__(self, sampler: VLLMSampler, accelerator: Any = None):
-        self.sampler, self.accelerator = sampler, accelerator
+    def __init__(self, sampler: VLLMSampler):
+        self.sampler = sampler
         self.step: int | None = None
 
     def draw(
@@ -42,5 +42,9 @@ class Served:
 
         if step == self.step:
             return
-        launch.once(lambda: self.sampler.sync(model, step))
+        self.sampler.follow(launch.once(lambda: self.sampler.sync(model, step)))
         self.step = step
+
+    def close(self) -> None:
+        """The server forgets the policy, and its files go."""
+        self.sampler.close()

@@ -40,13 +40,14 @@ def find(path: str | None, start: policy.Origin, share: str, trainer: dict[str, 
         return None
     models.check_model_path(path, "--reward_model_path")
     resolved = lineage.resolve(path)
-    if resolved.task != TASK:
+    if (resolved.task if Path(path).is_dir() else _task_on_hub(path)) != TASK:
         raise ConfigError(
             f"--reward_model_path {path}: a language model, which gives no score; train a reward model from it: "
             f"python reward_modeling.py --model_name_or_path {path} --train_file_dir PAIRS --output_dir outputs-rm"
         )
     for note in resolved.notes:
         logs.warn(note)
+    resolved.task = TASK
     origin = policy.Origin(resolved, path)
     same = bool(resolved.adapter) and _same_base(resolved.base, start.resolved.base)
     if share == "yes" and not same:
@@ -61,6 +62,12 @@ def find(path: str | None, start: policy.Origin, share: str, trainer: dict[str, 
             "as an adapter on the policy's base, or use accelerate/ddp.yaml or accelerate/zero2.yaml"
         )
     return Source(origin, shared)
+
+
+def _task_on_hub(name: str) -> str | None:
+    """What a model of that name is for, by its configuration; a lineage tells of directories only."""
+    config = models.config_of(name, "--reward_model_path")
+    return TASK if any("ForSequenceClassification" in kind for kind in config.architectures or ()) else None
 
 
 def _same_base(one: str, other: str) -> bool:
@@ -84,7 +91,7 @@ def shared_scores(model: Any, turn_end: int, pad: int, device: Any, batch: int) 
     """The reward role of a RoleModel."""
 
     def forward(ids: Any, mask: Any) -> Any:
-        return model(ids, mask, 0, "scores")
+        return model(ids, mask, want="scores")
 
     return scores.SharedReward(forward, turn_end, pad, device, batch)
 

@@ -197,8 +197,8 @@ class PPOTrainer(Evaluated, Kept, Trainer):
         forward, so that every trained parameter is used once."""
         args, mask = self.args, inputs["mask"]
         logps, values = model(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], count=mask.shape[1],
-            want="update", temperature=args.temperature,
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], starts=inputs["starts"],
+            count=mask.shape[1], want="update", temperature=args.temperature,
         )  # fmt: skip
         policy = objective.policy_loss(logps, inputs["logps"], inputs["advantages"], args.cliprange)
         critic, clipped = objective.value_loss(values, inputs["values"], inputs["returns"], args.cliprange_value)
@@ -238,7 +238,12 @@ class PPOTrainer(Evaluated, Kept, Trainer):
         for trained, rate in zip(_by_role(model), rates, strict=True):
             groups.append({"params": trained, "lr": rate, "weight_decay": self.args.weight_decay})
         self.optimizer = kind(groups, **{**keywords, "lr": self.args.learning_rate})
+        self.optimizer.register_step_pre_hook(self._decay_what_learns)
         return self.optimizer
+
+    def _decay_what_learns(self, optimizer: Any, *_: Any) -> None:
+        """Weight decay would move the policy while only the critic learns: a gradient of 0 does not stop it."""
+        optimizer.param_groups[0]["weight_decay"] = 0.0 if self._warming_up else self.args.weight_decay
 
     def _clip_grad_norm(self, model: Any) -> torch.Tensor:
         """Each of the two by its own norm: the large errors of an early critic would shrink the policy's step.

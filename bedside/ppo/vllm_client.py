@@ -11,30 +11,34 @@ of its own, and no answer is accepted that may have been written by others.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from bedside import logs
 from bedside.errors import ConfigError
-from bedside.ppo import vllm_weights
-from bedside.ppo.merged import check, merged_weights
+from bedside.ppo import vllm_delivery
 from bedside.ppo.vllm_http import Refused, Server
 
 WAYS = ("auto", "adapter", "merged")
 _AT_ONCE = 256  # requests in flight: vLLM's own limit of sequences in a batch
-_RESETS = 20  # attempts to empty the prefix cache, which waits for requests that were given up
+
+
+class Handed(NamedTuple):
+    """Weights that the server has: their label, the name that requests give them, and the seconds it took."""
+
+    label: str
+    name: str
+    seconds: float
 
 
 class VLLMSampler:
     """Samples from the policy that `sync` gave to the server at `url`.
 
-    `how` is `adapter` (the adapter alone; exact, and small), `merged` (all weights; for what vLLM cannot serve as an
-    adapter, quantised bases above all) or `auto`, which takes the first where it is exact. `model_name` is the name
+    `how` is `adapter` (the adapter alone: small), `merged` (all weights: for what vLLM cannot serve as an adapter,
+    quantised bases above all) or `auto`, the first where it is right and vLLM runs on a GPU. `model_name` is the name
     that the server gives its model (None: the first it lists); `directory` is where weights are written, which the
     server reads (None: memory, /dev/shm). ConfigError if there is no server, or not one that takes weights.
     """
@@ -53,17 +57,23 @@ class VLLMSampler:
         port = url.rstrip("/").rpartition(":")[2]
         port = f" --port {port}" if port.isdigit() and port != "8000" else ""
         self.server = Server(url, timeout, f"python -m bedside.ppo.vllm_server --model {base}{port}")
-        self.how, self.directory = how, directory
+        self.how = how
+        self._delivery = vllm_delivery.Delivery(self.server, directory)
         self.model_name, self.context = self._model(model_name)
         self.holds = self._holds()
         self.synced: str | None = None  # label of the weights that answers must come from
         self._asked = self.model_name  # what requests name: an adapter has a name of its own for each version
-        self._kept: Path | None = None  # where the adapter lies that the server may read again
         self._token = uuid.uuid4().hex[:8]  # no other run, and no earlier life of this one, has these labels
 
     def _model(self, wanted: str | None) -> tuple[str, int]:
         """Name and context of the model that is served."""
-        found = {card["id"]: card for card in self.server.get("/v1/models")["data"]}
+        try:
+            found = {card["id"]: card for card in self.server.get("/v1/models")["data"]}
+        except (Refused, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{self.server.url}: no vLLM server, it lists no models ({error}); start one with "
+                f"{self.server.command}"
+            ) from None
         own = [name for name, card in found.items() if not card.get("parent")]
         if wanted is not None and wanted not in own:
             raise ConfigError(
@@ -87,28 +97,42 @@ class VLLMSampler:
         body = {"method": method, "kwargs": arguments, "timeout": self.server.timeout}
         return self.server.post("/collective_rpc", body)["results"]
 
-    def sync(self, model: Any, version: int, adapter: str = "default") -> float:
-        """Give the server base and `adapter` of `model`, which stays as it is; returns the seconds it took.
+    def sync(self, model: Any, version: int, adapter: str = "default") -> Handed:
+        """Give the server base and `adapter` of `model`, which stays as it is; what came of it is for `follow`.
 
         ConfigError if it serves another model, or one that these weights do not fit.
         """
         begin = time.monotonic()
+        self.synced = None
         self.holds = self._holds()
         if self.holds["broken"]:
-            raise ConfigError(f"{self.server.url}: its weights are half replaced, since a load broke off; restart it "
-                              f"with {self.server.command}")  # fmt: skip
+            raise ConfigError(
+                f"{self.server.url}: its weights are half replaced, since a load broke off; restart it with "
+                f"{self.server.command}"
+            )
         self._same_shape(model)
-        alone = vllm_weights.not_alone(model, adapter, self.holds["lora_rank"])
-        if self.how == "adapter" and alone:
-            raise ConfigError(f"the adapter cannot be sent alone: {alone}; send all weights (merged), or mend that")
         label = f"{self._token}-{version}"
-        self.synced = None
-        if self.how == "merged" or alone:
-            self._send_merged(model, adapter, label)
-        else:
-            self._send_adapter(model, adapter, label)
-        self.synced = label
-        return time.monotonic() - begin
+        alone = self._alone(model, adapter)
+        send = self._delivery.adapter if alone else self._delivery.merged
+        name = send(model, adapter, label, self.holds) or self.model_name
+        handed = Handed(label, name, time.monotonic() - begin)
+        self.follow(handed)
+        return handed
+
+    def follow(self, handed: Handed) -> None:
+        """Ask for answers by the weights that the sampler of another process has handed over."""
+        self.synced, self._asked = handed.label, handed.name
+
+    def _alone(self, model: Any, adapter: str) -> bool:
+        """Whether the adapter goes by itself; ConfigError if that was asked for and cannot be."""
+        reason = vllm_delivery.not_alone(model, adapter, self.holds["lora_rank"])
+        if self.how == "adapter" and reason:
+            raise ConfigError(
+                f"the adapter cannot be sent alone: {reason}; mend that, or have all weights sent (how: merged)"
+            )
+        # Measured: on a CPU vLLM writes half as many tokens a second with an adapter as without.
+        wanted = self.how == "adapter" or (self.how == "auto" and self.holds["device"] != "cpu")
+        return wanted and not reason
 
     def _same_shape(self, model: Any) -> None:
         base = model.get_base_model() if hasattr(model, "peft_config") else model
@@ -120,71 +144,6 @@ class VLLMSampler:
                 f"{self.server.url}: serves another model, {self.holds['model']}, with {', '.join(wrong)}; start it "
                 f"with the policy's base: {self.server.command}"
             )
-
-    def _send_adapter(self, model: Any, adapter: str, label: str) -> None:
-        """The adapter under a new name: nothing that was computed with an older one is found under it."""
-        reason = vllm_weights.other_base(model, self.holds["model"])
-        if self.holds["label"]:
-            reason = "another run has replaced its weights"
-        if reason:
-            raise ConfigError(f"{self.server.url}: {reason}; start it with {self.server.command}")
-        place = vllm_weights.workplace(self.directory, _adapter_bytes(model, adapter))
-        name, older, kept = f"bedside-{label}", self._asked, self._kept
-        try:
-            vllm_weights.write_adapter(model, adapter, place / name)
-            # In place, so that a request that is sent again after a broken connection is not refused.
-            body = {"lora_name": name, "lora_path": str(place / name), "load_inplace": True}
-            self._said_yes("/v1/load_lora_adapter", body)
-        except BaseException:
-            shutil.rmtree(place)
-            raise
-        self._asked, self._kept = name, place
-        if kept:
-            self._forget(older, kept)
-
-    def _forget(self, name: str, place: Path) -> None:
-        """Have the server drop an adapter, and drop its files."""
-        try:
-            self.server.post("/v1/unload_lora_adapter", {"lora_name": name})
-        except Refused as refusal:  # the server was restarted, and knows it no more
-            if refusal.status != 404:
-                raise
-        shutil.rmtree(place, ignore_errors=True)
-
-    def _send_merged(self, model: Any, adapter: str, label: str) -> None:
-        """All weights, in the precision that the server computes in."""
-        import torch
-
-        check(model, adapter)
-        dtype = getattr(torch, self.holds["dtype"])
-        place = vllm_weights.workplace(self.directory, _merged_bytes(model, dtype))
-        try:
-            vllm_weights.write_merged(merged_weights(model, adapter, dtype), place / label, label)
-            body = {"method": "bedside_receive", "kwargs": {"directory": str(place / label), "label": label}}
-            workers = self._said_yes("/collective_rpc", body | {"timeout": self.server.timeout})["results"]
-        finally:
-            shutil.rmtree(place)
-        if any(worker["label"] != label for worker in workers):
-            raise ConfigError(f"{self.server.url}: did not take the policy's weights; restart it and resume this run")
-        self._empty_cache()
-        self._asked = self.model_name
-
-    def _said_yes(self, path: str, body: dict[str, Any]) -> Any:
-        try:
-            return self.server.post(path, body)
-        except Refused as refusal:
-            raise ConfigError(
-                f"{self.server.url}: did not take the policy's weights ({refusal}); its log says more. Restart it "
-                f"with {self.server.command} and resume this run"
-            ) from None
-
-    def _empty_cache(self) -> None:
-        """Prefixes that older weights computed are forgotten."""
-        for _ in range(_RESETS):
-            if self.server.post("/reset_prefix_cache", {})["success"]:
-                return
-            time.sleep(0.25)
-        raise ConfigError(f"{self.server.url}: answers requests of others; the policy needs a server of its own")
 
     def complete(
         self,
@@ -268,26 +227,10 @@ class VLLMSampler:
 
     def close(self) -> None:
         """Give back what the server and this machine hold for the policy."""
-        if self._kept:
-            try:
-                self._forget(self._asked, self._kept)
-            except (ConfigError, Refused) as error:
-                logs.warn(f"{self.server.url}: keeps the policy's adapter ({error})")
-                shutil.rmtree(self._kept, ignore_errors=True)
-        self._kept, self.synced = None, None
+        self._delivery.close()
+        self.synced = None
 
 
 def row_seed(seed: int, row: int) -> int:
     """A 63-bit seed of its own for each row of a call."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{row}".encode()).digest()[:8], "big") >> 1
-
-
-def _adapter_bytes(model: Any, adapter: str) -> int:
-    return sum(p.nbytes for name, p in model.named_parameters() if f".{adapter}." in f"{name}.")
-
-
-def _merged_bytes(model: Any, dtype: Any) -> int:
-    """Bytes of the whole model in `dtype`; a 4-bit weight counts as the numbers it stands for."""
-    from bedside.adapters import trainable_share
-
-    return trainable_share(model)[1] * dtype.itemsize

@@ -21,7 +21,7 @@ _AGAIN = (502, 503, 504)  # what a proxy in front of the server says while it is
 _TAIL = 500  # characters of the server's reason that a message shows
 
 
-class Refused(Exception):
+class Refused(ConfigError):
     """The server answered with an error: its status and its reason."""
 
     def __init__(self, status: int, reason: str):

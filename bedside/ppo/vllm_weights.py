@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bedside import fingerprints, models
 from bedside.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,40 +67,6 @@ def write_adapter(model: Any, adapter: str, directory: Path) -> int:
     (unfinished / "adapter_config.json").write_text(json.dumps(plain, default=str), encoding="utf-8")
     os.rename(unfinished, directory)
     return (directory / "adapter_model.safetensors").stat().st_size
-
-
-def not_alone(model: Any, adapter: str, max_rank: int | None) -> str | None:
-    """Why the server cannot be given `adapter` by itself; None if it can, exactly."""
-    config = getattr(model, "peft_config", {}).get(adapter)
-    if config is None:
-        return "the policy is not an adapter"
-    if max_rank is None:
-        return "the server was started without --enable-lora"
-    if quant := models.quantisation_of(model.get_base_model()):
-        return f"the policy's base is in {quant['bits']} bits, the server's is not"
-    start = config.init_lora_weights
-    if isinstance(start, str) and start.lower().startswith(("pissa", "olora", "corda")):
-        return f"{start} moved a part of the base's weights into the adapter"
-    ranks = [config.r, *(config.rank_pattern or {}).values()]
-    if max(ranks) > max_rank:
-        return f"its rank is {max(ranks)}, the server was started with --max-lora-rank {max_rank}"
-    parts = {"use_dora": "DoRA", "modules_to_save": "modules trained whole", "lora_bias": "biases",
-             "trainable_token_indices": "trained rows of the vocabulary", "alora_invocation_tokens": "aLoRA",
-             "target_parameters": "adapters of parameters"}  # fmt: skip
-    found = next((what for name, what in parts.items() if getattr(config, name, None)), None)
-    found = found or ("biases" if config.bias != "none" else None)
-    return f"vLLM does not serve {found}" if found else None
-
-
-def other_base(model: Any, served: str) -> str | None:
-    """Why the adapter's base is not the model that is `served`, or None. Compares their weight files."""
-    own = str(getattr(model.get_base_model().config, "_name_or_path", "") or "")
-    places = [Path(name) if Path(name).is_dir() else fingerprints.hub_directory(name) for name in (own, served)]
-    if None in places:
-        return None if own == served else f"it serves {served}, the policy's base is {own}"
-    if places[0] == places[1] or fingerprints.fingerprint(places[0]) == fingerprints.fingerprint(places[1]):
-        return None
-    return f"it serves {served}, whose weights are not those of the policy's base {own}"
 
 
 def workplace(given: str | Path | None, need: int) -> Path:

@@ -20,12 +20,13 @@ class WeightReceiver:
 
     def bedside_holds(self) -> dict[str, Any]:
         """Label of the weights that were received (None: none yet), whether a load broke off in the middle, where the
-        model lies, its dtype and shape, and the largest rank of an adapter (None: it takes no adapters)."""
+        model lies, its device, dtype and shape, and the largest rank of an adapter (None: it takes no adapters)."""
         config = self.model_config.hf_text_config
         return {
             "label": getattr(self, "_bedside_label", None),
             "broken": getattr(self, "_bedside_broken", False),
             "model": str(self.model_config.model),
+            "device": self.device.type,
             "dtype": str(self.model_config.dtype).removeprefix("torch."),
             "lora_rank": self.lora_config.max_lora_rank if self.lora_config else None,
             "shape": {name: getattr(config, name, None) for name in _SHAPE},

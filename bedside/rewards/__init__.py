@@ -83,7 +83,7 @@ def _judge(options: Options) -> Reward:
         options.judge_timeout, options.judge_retries, options.judge_concurrency, options.judge_max_failures,
         options.judge_price_in, options.judge_price_out,
     ))  # fmt: skip
-    return Reward("judge", made.score, FOREIGN, "nothing; answer is shown to the judge", made.told)
+    return Reward("judge", made.score, FOREIGN, "nothing; answer is shown to the judge", 8, made.told)
 
 
 def _only(score: Callable[..., float | None], kind: str) -> Callable[..., float | None]:

@@ -75,6 +75,8 @@ class Judge:
         self.settings, self._sleep = settings, sleep
         self._rubric = Path(settings.rubric).read_text(encoding="utf-8") if settings.rubric else None
         self._known = _load(settings.cache)
+        if settings.cache:
+            Path(settings.cache).parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self.asked = self.failed = self.cached = self.tokens_in = self.tokens_out = 0
         self.last_failure = ""

@@ -14,7 +14,7 @@ import bedside.rewards.statements as statements
 import bedside.rewards.words as words
 from bedside.rewards.completion import Completion, answer, asked, plain
 from bedside.rewards.lexicon import Lexicon, Mention
-from bedside.rewards.synonyms import known, read, with_more
+from bedside.rewards.synonyms import NEITHER, known, read, with_more
 
 # A name with a word in front that contradicts the right name's own word is another name: chronic, not acute.
 _OPPOSITES = (
@@ -25,11 +25,11 @@ _OPPOSITES = (
     {"benign", "malignant", "良性", "恶性"},
     {"systolic", "diastolic", "收缩期", "舒张期"},
     {"pulmonary", "portal", "intracranial", "essential", "gestational", "肺动脉", "门静脉", "妊娠期"},
-    {"upper", "lower", "上", "下"},
+    {"upper", "lower"},
 )
 # What is named beside a diagnosis: "most likely gout" says nothing about the department.
 _BESIDE = ("department", "drug", "urgency")
-_OTHERS = ("non", "pseudo", "pre", "anti", "post", "非", "假性", "抗", "类")
+_OTHERS = ("non", "pseudo", "pre", "anti", "post", "非", "假性", "抗")
 _GAP = re.compile(
     r"[\s,，、/&+()（）]*(?:and/or|or|and|plus|或者?|和|与|及|以及|还是)?[\s,]*(?:an?|the|possibly|probably"
     r"|maybe|perhaps|可能是?)?\s*",
@@ -133,6 +133,8 @@ class Reading:
         """A more general name of the right thing, or an abbreviation in brackets: neither right nor wrong."""
         if mention.entities & self.right:
             return False
+        if mention.entities == {NEITHER}:
+            return True
         key = words.key(self.text[mention.start : mention.end])
         return mention.bracketed or any(key in name for name in own)
 

@@ -59,8 +59,8 @@ def stated_in(text: str, like: units.Quantity) -> units.Quantity | None:
 
     Only what measures the same as `like` is looked at: a dose is not confused with how often it is given.
     """
-    found = [one for one in units.find(text) if like.measures is None or one.measures == like.measures]
-    found = [one for one in found if not _denied(text, one)]
+    everything = [one for one in units.find(text) if not _denied(text, one)]
+    found = [one for one in everything if like.measures is None or one.measures == like.measures]
     if not found:
         return None
     chosen = found[-1]
@@ -73,19 +73,25 @@ def stated_in(text: str, like: units.Quantity) -> units.Quantity | None:
         if behind:
             chosen = behind[0]
             break
-    index = found.index(chosen)
-    for other in found[max(0, index - 1) : index] + found[index + 1 : index + 2]:
+    return None if _one_of_several(text, everything, chosen) else chosen
+
+
+def _one_of_several(text: str, quantities: list[units.Quantity], chosen: units.Quantity) -> bool:
+    """Whether another value stands beside it as an alternative: "250 or 500 mg"."""
+    index = quantities.index(chosen)
+    for other in quantities[max(0, index - 1) : index] + quantities[index + 1 : index + 2]:
         first, second = sorted((chosen, other), key=lambda one: one.start)
-        if _BETWEEN.fullmatch(text[first.end : second.start]) and first.values != second.values:
-            return None
-    return chosen
+        comparable = other.measures in (None, chosen.measures)
+        if comparable and _BETWEEN.fullmatch(text[first.end : second.start]) and first.written != second.written:
+            return True
+    return False
 
 
 def _denied(text: str, quantity: units.Quantity) -> bool:
     start, _ = negation.sentence(text, quantity.start)
     return bool(
         re.search(
-            r"(?:\bnot|rather than|instead of|不是|而非|并非)\s*$",
+            r"(?:\bnot|rather than|instead of|rules? out|exclude|不是|而非|并非|排除)\s*$",
             text[max(start, quantity.start - 24) : quantity.start],
             re.IGNORECASE,
         )

@@ -10,6 +10,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,14 @@ from bedside.rewards.reward import FOREIGN, Gold, Messages, Reward
 
 _OURS = ("completion", "gold", "messages")
 _TRLS = ("prompts", "completions")
+
+
+class WrongScore(ConfigError):
+    """What a function of the user's did wrong; `row` is the completion's number in its batch, where it is known."""
+
+    def __init__(self, text: str, row: int | None = None):
+        super().__init__(text)
+        self.row = row
 
 
 def is_one(name: str) -> bool:
@@ -77,7 +86,8 @@ def _called(name: str, function: Callable[..., Any]) -> Callable:
 
     def score(completions: list[Completion], golds: list[Gold], messages: list[Messages]) -> list[float | None]:
         rows = zip(completions, golds, messages, strict=True)
-        return _checked(name, len(completions), _guarded(name, lambda: [function(*row) for row in rows]))
+        found = [_guarded(name, partial(function, *row), number) for number, row in enumerate(rows)]
+        return _checked(name, len(completions), found)
 
     return score
 
@@ -102,13 +112,13 @@ def columns(
     return given if takes_all else {field: value for field, value in given.items() if field in parameters}
 
 
-def _guarded(name: str, work: Callable[[], Any]) -> Any:
+def _guarded(name: str, work: Callable[[], Any], row: int | None = None) -> Any:
     try:
         return work()
     except Exception as error:  # noqa: BLE001  the user's own code may raise anything
         frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
         where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-        raise ConfigError(f"reward {name}: raised {_shown(error)}{where}; mend the function") from error
+        raise WrongScore(f"reward {name}: raised {_shown(error)}{where}; mend the function", row) from error
 
 
 def _shown(error: Exception) -> str:
@@ -126,12 +136,13 @@ def _checked(name: str, count: int, scores: Any) -> list[float | None]:
     if len(scores) != count:
         raise ConfigError(f"reward {name}: returned {len(scores)} scores for {count} completions")
     made: list[float | None] = []
-    for score in scores:
+    for row, score in enumerate(scores):
         try:
             number = None if score is None else float(score)
         except (TypeError, ValueError):
-            raise ConfigError(f"reward {name}: returned {type(score).__name__}, expected a number or None") from None
+            told = f"reward {name}: returned {type(score).__name__}, expected a number or None"
+            raise WrongScore(told, row) from None
         if number is not None and not math.isfinite(number):
-            raise ConfigError(f"reward {name}: returned {number}; expected a finite number or None")
+            raise WrongScore(f"reward {name}: returned {number}; expected a finite number or None", row)
         made.append(number)
     return made

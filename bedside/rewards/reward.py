@@ -22,6 +22,7 @@ class Reward:
     score: Many
     role: str = VERIFIABLE
     needs: str = "answer"
+    most: int | None = None  # rows of its self-test: few for a judge, whose answers are paid for
     told: Callable[[], list[str]] = list  # lines for the end of a run, such as what a judge cost
 
 

@@ -16,6 +16,7 @@ import bedside.rewards.words as words
 import bedside.rewards.yes_no as yes_no
 from bedside import logs, rewards, thoughts
 from bedside.errors import ConfigError
+from bedside.rewards import python
 from bedside.rewards.accuracy import kind_of
 from bedside.rewards.completion import Completion, language, plain
 from bedside.rewards.reward import FOREIGN, FORMAT, SHAPING, VERIFIABLE, Gold, Messages, Reward
@@ -90,13 +91,12 @@ def check(
 
     ConfigError shows rows that a reward scores wrongly. `options` are those of `rewards.resolve`, for names.
     """
-    spread = _spread(rows, most)
-    tried = [Row.of(row) for row in spread]
+    tried = [Row.of(row) for row in _spread(rows, most)]
     if not tried:
         raise ConfigError("the rewards cannot be tested: no rows")
     if not isinstance(scorer, rewards.Scorer):
         scorer = rewards.resolve(list(scorer), **{"golds": [row.gold for row in tried], **options})
-    findings = [_examined(reward, tried) for reward in scorer.rewards]
+    findings = [_examined(reward, _spread(tried, reward.most or most)) for reward in scorer.rewards]
     problems = [problem for finding in findings for problem in _problems(finding)]
     for finding in findings:
         logs.info(finding.line())
@@ -108,7 +108,7 @@ def check(
     return findings
 
 
-def _spread(rows: Iterable[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+def _spread(rows: Iterable[Any], most: int) -> list[Any]:
     if not hasattr(rows, "__getitem__") or not hasattr(rows, "__len__"):
         rows = list(rows)
     count = len(rows)
@@ -116,7 +116,10 @@ def _spread(rows: Iterable[dict[str, Any]], most: int) -> list[dict[str, Any]]:
 
 
 def _scores(reward: Reward, rows: list[Row], completions: list[Completion]) -> list[float | None]:
-    return reward.score(completions, [row.gold for row in rows], [row.messages for row in rows])
+    try:
+        return reward.score(completions, [row.gold for row in rows], [row.messages for row in rows])
+    except python.WrongScore as error:
+        raise ConfigError(f"{rows[error.row].where}: {error}" if error.row is not None else str(error)) from error
 
 
 def _mean(scores: Iterable[float | None]) -> float | None:

@@ -30,7 +30,7 @@ _PLAIN = re.compile(
     re.IGNORECASE,
 )
 _MARKERS = ((FINAL, _FINAL), (SUPERLATIVE, _SUPERLATIVE), (PLAIN, _PLAIN))
-_ENDS = re.compile(r"[。！？；!?;]|\.(?=\s|$)|\n")
+_BLANK = re.compile(r"\s*")
 _ECHO = 20  # letters of a sentence that stands in the question too; half as many in Chinese
 _DENIED = re.compile(r"(?:\bnot|n't|不是|并非|不|非|无)\s*(?:the|an?|my)?\s*$", re.IGNORECASE)
 
@@ -52,9 +52,8 @@ def find(text: str) -> list[Statement]:
             if _DENIED.search(text, max(0, match.start() - 12), match.start()):
                 continue
             start, _ = sentence(text, match.start())
-            behind = re.compile(r"\s*").match(text, match.end()).end()
-            end = _ENDS.search(text, behind)
-            found.append(Statement(strength, start, match.end(), end.start() if end else len(text)))
+            behind = _BLANK.match(text, match.end()).end()
+            found.append(Statement(strength, start, match.end(), sentence(text, behind)[1]))
     return sorted(found, key=lambda statement: statement.marker)
 
 

@@ -100,6 +100,15 @@ _LEVELS = (
     ("routine", "non-urgent", "not urgent", "常规", "择期", "非紧急", "不紧急"),
 )
 
+# Longer words with a name inside that mean nothing of its kind.
+NEITHER = -1
+_NEITHER = {
+    "urgency": (
+        "血常规", "尿常规", "便常规", "大便常规", "紧急情况", "急救电话", "routine blood", "routine test",
+        "routine urine", "in an emergency", "emergency number",
+    ),
+}  # fmt: skip
+
 
 @functools.cache
 def known() -> dict[str, Lexicon]:
@@ -108,37 +117,42 @@ def known() -> dict[str, Lexicon]:
     for kind, groups in (("department", _DEPARTMENTS), ("drug", _DRUGS), ("urgency", _LEVELS)):
         for names in groups:
             made[kind].add(map(plain, names))
+    for kind, names in _NEITHER.items():
+        made[kind].add(names, NEITHER)
     rows = facts.load() if facts.PATH.is_file() else []
     for row in rows:
         names = [row["zh"], row["en"], *row["aliases_zh"], *row["aliases_en"]]
         made["diagnosis"].add(plain(name) for name in names if not name.startswith("a "))
         for kind in ("department", "drug"):
-            _join(made[kind], [plain(row[f"{kind}_zh"]), plain(row[f"{kind}_en"])])
+            names = [plain(row[f"{kind}_zh"]), plain(row[f"{kind}_en"])]
+            _join(made[kind], names, names)
     for row in rows:
-        _join(made["diagnosis"], [plain(row["mimic"]["zh"]), plain(row["mimic"]["en"])])
+        names = [plain(row["mimic"]["zh"]), plain(row["mimic"]["en"])]
+        _join(made["diagnosis"], names, names)
     return made
 
 
-def _join(lexicon: Lexicon, names: list[str]) -> None:
-    """Add names to the entity that has one of them, or to a new one."""
-    there = set().union(*(lexicon.entities(name) for name in names))
+def _join(lexicon: Lexicon, names: list[str], by: list[str]) -> None:
+    """Add names to the entity that the names in `by` mean, or to a new one."""
+    there = set().union(*(lexicon.entities(name) for name in by))
     lexicon.add(names, min(there) if there else None)
 
 
 def with_more(groups: Iterable[tuple[str | None, list[str]]]) -> dict[str, Lexicon]:
     """The known names and further groups of names that mean the same; a group without a kind is known in every kind.
 
-    A kind that has no table of its own (`sign`, `organism`) gets one from its groups.
+    A kind that has no table of its own (`sign`, `organism`) gets one from its groups. The first name of a group says
+    what it is: two conditions may share an alias and stay two.
     """
     made = {kind: lexicon.merged(())[0] for kind, lexicon in known().items()}
     shared = [list(map(plain, names)) for kind, names in groups if kind is None]
     for kind, names in groups:
         if kind is not None:
-            _join(made.setdefault(kind, Lexicon()), list(map(plain, names)))
+            _join(made.setdefault(kind, Lexicon()), list(map(plain, names)), [plain(names[0])])
     made.setdefault("", Lexicon())
     for names in shared:
         for lexicon in made.values():
-            _join(lexicon, names)
+            _join(lexicon, names, names[:1])
     return made
 
 

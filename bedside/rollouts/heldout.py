@@ -118,7 +118,7 @@ class Exam:
         if total and launch.cut_into_shards(trainer):
             logs.info("held-out tasks are not answered while parameters are sharded: one process cannot generate")
             total = 0
-        wanted = min(total, samples or total) if trainer.is_world_process_zero() else 0
+        wanted = min(total, total if samples is None else samples) if trainer.is_world_process_zero() else 0
         self.tasks = [dataset[index * total // wanted] for index in range(wanted)]
         self._before: Sitting | None = None
 

@@ -32,13 +32,16 @@ WAYS = {
     "dpo in full": ("dpo", FULL),
     "orpo": ("orpo", ()),
     "kto": ("kto", ("--loss_type", "apo_zero_unpaired")),  # whose loss is a mean over rows, however they are batched
+    "grpo": ("grpo", ("--beta", "0.1")),
+    # DeepSpeed clips the gradients of policy and critic together, others each by itself.
+    "ppo": ("ppo", ("--max_grad_norm", "0", "--eval_strategy", "epoch", "--per_device_eval_batch_size", "1")),
 }
 # What runs always.
 ALWAYS = {
     "torchrun": list(WAYS),
-    "fsdp2": ["sft in full", "dpo"],
-    "zero2": ["sft"],
-    "zero3": ["dpo"],
+    "fsdp2": ["sft in full", "dpo", "grpo", "ppo"],
+    "zero2": ["sft", "ppo"],
+    "zero3": ["dpo", "grpo", "ppo"],
 }
 SHARDED = ("fsdp2", "zero3")
 CONFIGS = ("torchrun", "ddp", "fsdp2", "zero1", "zero2", "zero3")
@@ -121,7 +124,10 @@ def check(two: Path, one: Path, whole: bool) -> None:
     manifest = lineage.read(two)
     assert manifest["world"]["size"] == 2
     assert bool(manifest["probe"]) == whole  # a shard cannot be probed
-    if manifest["stage"] not in ("dpo", "kto"):  # whose trainer counts rows that fill up the last batch
+    if manifest["stage"] == "ppo":  # every reward, the KL, lengths
+        for name in ("eval_reward", "eval_kl", "eval_length"):
+            assert metric(two, name) == pytest.approx(metric(one, name), abs=LOSS)
+    elif manifest["stage"] not in ("dpo", "kto", "grpo"):  # whose trainer counts rows that fill up the last batch
         assert metric(two, "eval_loss") == pytest.approx(metric(one, "eval_loss"), abs=LOSS)
 
 
@@ -131,33 +137,34 @@ def test_two_processes_train_the_same_model_as_one(alone, argv, tmp_path, config
     if not can(config):
         pytest.skip("DeepSpeed is not installed")
     names, whole = ALWAYS[config], config not in SHARDED
-    first = tmp_path / names[0]
     runs = [[toys.SCRIPTS[WAYS[name][0]], argv(name, tmp_path / name, 2)] for name in names]
-    script, flags = runs[0]
-    runs += [
-        ["set aside", [str(first), str(tmp_path / "kept")]],
-        [script, [*flags, "--resume_from_checkpoint", "True"]],
-    ]
+    # The first, and PPO where a checkpoint of its critic is put together from shards.
+    resumed = [names[0], *(name for name in names[1:] if name == "ppo" and not whole)]
+    for name in resumed:
+        script, flags = runs[names.index(name)]
+        runs.append(["set aside", [str(tmp_path / name), str(tmp_path / f"{name} kept")]])
+        runs.append([script, [*flags, "--resume_from_checkpoint", "True"]])
     if config == "torchrun":
-        runs.append([script, [*flags, "--resume_from_checkpoint", "nothing"]])
+        runs.append([runs[0][0], [*runs[0][1], "--resume_from_checkpoint", "nothing"]])
     (tmp_path / "runs.json").write_text(json.dumps(runs))
     status, said = launch(config, ["tests/distributed/several.py", str(tmp_path / "runs.json")])
     if config == "torchrun":  # a refusal that rank 0 decides ends every process
         assert status == 1 and "error: --resume_from_checkpoint nothing: no such directory" in said
     else:
         assert status == 0, said[-4000:]
-    for name in names[1:]:
-        check(tmp_path / name, alone / name, whole)
-    check(tmp_path / "kept", alone / names[0], whole)
+    for name in names:
+        check(tmp_path / (f"{name} kept" if name in resumed else name), alone / name, whole)
     # Both processes went on from the same checkpoint, the one before the damaged, and came to the same end.
-    assert said.count("changed since it was saved; set aside as broken-checkpoint-4") == 1
-    assert lineage.read(first)["resumed_from"] == [str(first / "checkpoint-2")]
-    assert same(first, tmp_path / "kept") and losses(first) == losses(tmp_path / "kept")
-    assert (first / "broken-checkpoint-4").is_dir()
+    assert said.count("changed since it was saved; set aside as broken-checkpoint-4") == len(resumed)
+    for name in resumed:
+        output, kept = tmp_path / name, tmp_path / f"{name} kept"
+        assert lineage.read(output)["resumed_from"] == [str(output / "checkpoint-2")]
+        assert same(output, kept) and losses(output) == losses(kept)
+        assert (output / "broken-checkpoint-4").is_dir()
+        assert said.count(f"saved {output}/") == 2
     # Rank 0 alone speaks: one line a step, one table and one end a run.
-    trained = len(names) + 1
+    trained = len(names) + len(resumed)
     assert said.count("'train_runtime'") == said.count("2 process(es) = 4") == trained
-    assert said.count(f"saved {first}/") == 2
 
 
 @pytest.mark.skipif(not ALL, reason="BEDSIDE_ALL_LAUNCHERS=1 runs every stage under every launcher")

@@ -100,6 +100,19 @@ def test_names_are_those_of_the_checkpoint_and_tied_weights_come_once(tmp_path):
         assert len(names) == len(set(names)) and ("lm_head.weight" in names) is not tied
 
 
+def test_names_that_loading_changed_are_changed_back(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    plain().save_pretrained(tmp_path)
+    own = load_file(tmp_path / "model.safetensors")
+    saved = {name.replace("model.", "transformer."): weight for name, weight in own.items()}
+    save_file(saved, tmp_path / "model.safetensors", {"format": "pt"})
+    base = AutoModelForCausalLM.from_pretrained(tmp_path, key_mapping={"^transformer": "model"})
+    found = dict(merged_weights(adapted(base, target_modules=["q_proj"])))
+    assert sorted(found) == sorted(saved) and "transformer.norm.weight" in found
+    assert sum(not torch.equal(found[name], saved[name]) for name in saved) == 2
+
+
 def test_each_adapter_gives_its_own_weights_and_heads_stay_out():
     model = adapted(plain(), "critic")
     model.value_head = torch.nn.Linear(64, 1)

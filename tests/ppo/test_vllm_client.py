@@ -3,6 +3,7 @@
 sh run_tests.sh tests/ppo/test_vllm_client.py
 """
 
+import gc
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from bedside.errors import ConfigError
-from bedside.ppo import vllm_client, vllm_http, vllm_weights
+from bedside.ppo import vllm_delivery, vllm_http, vllm_weights
 from bedside.ppo.merged import merged_weights
 from bedside.ppo.vllm_client import VLLMSampler
 
@@ -23,9 +24,10 @@ START = r"python -m bedside\.ppo\.vllm_server --model MODEL"
 
 
 @pytest.fixture(autouse=True)
-def _without_waiting(monkeypatch):
+def _without_waiting(monkeypatch, tmp_path_factory):
+    monkeypatch.setattr(vllm_weights, "_MEMORY", tmp_path_factory.mktemp("memory"))
     monkeypatch.setattr(vllm_http, "_PAUSES", (0.0, 0.0))
-    monkeypatch.setattr(vllm_client, "_RESETS", 1)
+    monkeypatch.setattr(vllm_delivery, "_RESETS", 1)
     monkeypatch.delenv("VLLM_API_KEY", raising=False)
 
 
@@ -112,6 +114,11 @@ def test_a_new_version_of_the_adapter_has_a_new_name_and_leaves_no_old_one(toy, 
     sampler.sync(model, 2)
     sampler.close()
     assert toy.adapters == {} and list(tmp_path.iterdir()) == []
+    sampler.sync(model, 3)
+    assert len(list(tmp_path.iterdir())) == 1
+    del sampler  # as at the end of a process that never closed it
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_all_weights_arrive_as_they_are_and_their_files_go(toy, model, tmp_path, monkeypatch):
@@ -128,6 +135,25 @@ def test_all_weights_arrive_as_they_are_and_their_files_go(toy, model, tmp_path,
     toy.worker._bedside_label = "another-7"
     with pytest.raises(ConfigError, match="it was restarted, or another run uses it"):
         sampler.complete(PROMPTS[:1], 2, 1.0, [2])
+
+
+def test_auto_takes_what_is_faster_where_the_server_runs(toy, model):
+    sampler = VLLMSampler(toy.url)
+    assert sampler.sync(model, 0).name == f"bedside-{sampler.synced}"
+    sampler.close()
+    toy.worker.device.type = "cpu"
+    assert VLLMSampler(toy.url).sync(model, 0).name == "base"
+    with pytest.raises(ConfigError, match="how=adaptor: expected auto, adapter, merged"):
+        VLLMSampler(toy.url, how="adaptor")
+
+
+@pytest.mark.parametrize("how", ["adapter", "merged"])
+def test_another_process_follows_the_one_that_handed_the_weights_over(toy, model, how):
+    first, second = VLLMSampler(toy.url, how=how), VLLMSampler(toy.url, how=how)
+    handed = first.sync(model, 4)
+    assert handed.seconds > 0
+    second.follow(handed)
+    assert second.complete(PROMPTS, 1, 1.0, [2]) == first.complete(PROMPTS, 1, 1.0, [2]) == [[30], [40], [50]]
 
 
 def test_a_load_that_breaks_off_is_told_and_not_used(toy, model):
@@ -236,7 +262,7 @@ def test_the_key_goes_to_the_server_that_was_named_and_to_no_other(toy, monkeypa
     assert toy.keys == ["Bearer secret"] * 2
     other = Toy(toy.worker)
     toy.refuses = {"/v1/models": (307, other.url + "/v1/models")}
-    with pytest.raises(vllm_http.Refused, match="HTTP 307"):
+    with pytest.raises(ConfigError, match=f"no vLLM server, it lists no models .HTTP 307.*; start one with {START}"):
         VLLMSampler(toy.url)
     assert other.asked == []
     other.close()

@@ -1,6 +1,7 @@
 """A server that speaks as vLLM does to PPO, on this machine: its worker is ours, its model a dictionary of weights."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ class Worker(WeightReceiver):
         self.model_config = SimpleNamespace(hf_text_config=config, model=model, dtype="torch.float32")
         self.lora_config = SimpleNamespace(max_lora_rank=lora_rank) if lora_rank else None
         self.model_runner = SimpleNamespace(reload_weights=self._reload)
+        self.device = SimpleNamespace(type="cuda")
         self.loaded: dict = {}
         self.breaks = False
 
@@ -27,6 +29,14 @@ class Worker(WeightReceiver):
             next(weights_iterator)
             raise RuntimeError("CUDA out of memory")
         self.loaded = dict(weights_iterator)
+
+
+class _Quiet(ThreadingHTTPServer):
+    """A client that has gone away is no error of the server's."""
+
+    def handle_error(self, *address):
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*address)
 
 
 class Toy:
@@ -41,7 +51,7 @@ class Toy:
         self.refuses: dict[str, tuple[int, str]] = {}  # path: status and reason
         self.hangs_up: dict[str, int] = {}  # path: how many requests get no answer
         self.resets = True
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.http = _Quiet(("127.0.0.1", 0), self._handler())
         self.http.daemon_threads = True
         self.port = self.http.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"

@@ -16,7 +16,10 @@ import tempfile
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-STAGES = ("supervised_finetuning", "pretraining", "reward_modeling", "dpo_training", "orpo_training", "kto_training")
+STAGES = (
+    "supervised_finetuning", "pretraining", "reward_modeling", "dpo_training", "orpo_training", "kto_training",
+    "grpo_training", "ppo_training",
+)  # fmt: skip
 KILLS = ("weights", "optimizer", "scheduler", "rng", "trainer_state", "seal", "replace", "rotate")
 
 
@@ -82,6 +85,7 @@ def arm(point: str, step: int) -> None:
     from transformers import Trainer, TrainerState, trainer_utils
 
     from bedside import manifest
+    from bedside.ppo.saving import Kept
 
     place = f"checkpoint-{step}"
 
@@ -105,7 +109,7 @@ def arm(point: str, step: int) -> None:
         return lambda *args, **more: _die() if here(*args[argument : argument + 1]) else None
 
     patches = {
-        "weights": lambda: _after(Trainer, "_save", weights),
+        "weights": lambda: [_after(owner, "_save", weights) for owner in (Trainer, Kept)],
         "optimizer": lambda: _after(torch, "save", half_saved("optimizer.pt")),
         "scheduler": lambda: _after(torch, "save", half_saved("scheduler.pt")),
         "rng": lambda: _after(Trainer, "_save_rng_state", at(1)),
@@ -157,7 +161,8 @@ def serve() -> None:
     import trl
     from transformers import Qwen3ForCausalLM, Qwen3ForSequenceClassification, Trainer  # noqa: F401
 
-    for name in ("SFTTrainer", "DPOTrainer", "RewardTrainer", "SFTConfig", "DPOConfig", "RewardConfig"):
+    for name in ("SFTTrainer", "DPOTrainer", "RewardTrainer", "SFTConfig", "DPOConfig", "RewardConfig",
+                 "GRPOTrainer"):  # fmt: skip
         getattr(trl, name)
     sys.path.insert(0, str(REPO))
     for script in STAGES:

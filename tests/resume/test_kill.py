@@ -27,7 +27,7 @@ def left_alone(fork, sft_adapter, tiny_model_dir, tmp_path_factory):
         if stage not in made:
             root = tmp_path_factory.mktemp(stage)
             data = toys.write(stage, root)
-            model = sft_adapter if stage == "dpo" else tiny_model_dir
+            model = sft_adapter if stage in ("dpo", "ppo") else tiny_model_dir
 
             def argv(output, *more):
                 return toys.flags(stage, model, data, output, *PLAN, *more)
@@ -42,7 +42,7 @@ def left_alone(fork, sft_adapter, tiny_model_dir, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", KILLS)
-@pytest.mark.parametrize("stage", ["sft", "dpo", "rm"])
+@pytest.mark.parametrize("stage", ["sft", "dpo", "rm", "ppo"])
 def test_a_run_killed_while_saving_resumes_bitwise(fork, left_alone, tmp_path, stage, point):
     argv, alone = left_alone(stage)
     output = tmp_path / "killed"

@@ -83,7 +83,7 @@ def assert_follows(sampler: VLLMSampler, model) -> None:
 
 
 def test_the_adapter_alone_is_the_policy(url, tmp_path):
-    sampler = VLLMSampler(url, directory=tmp_path)
+    sampler = VLLMSampler(url, how="adapter", directory=tmp_path)
     with pytest.raises(ValueError, match="sync the policy before completing"):
         sampler.complete(PROMPTS, LENGTH, 0.0, [])
     assert_follows(sampler, policy())
@@ -99,7 +99,7 @@ def test_the_adapter_alone_is_the_policy(url, tmp_path):
 
 
 def test_answers_have_the_ids_the_stops_and_the_seeds_that_were_asked_for(url):
-    model, sampler = policy(), VLLMSampler(url)
+    model, sampler = policy(), VLLMSampler(url, how="adapter")
     sampler.sync(model, 0)
     free = sampler.complete(PROMPTS, LENGTH, 0.0, [])
     assert [len(ids) for ids in free] == [LENGTH] * 3
@@ -120,7 +120,7 @@ def test_answers_have_the_ids_the_stops_and_the_seeds_that_were_asked_for(url):
 
 
 def test_answers_are_drawn_from_the_whole_distribution(url):
-    model, sampler, count = policy(), VLLMSampler(url), 400
+    model, sampler, count = policy(), VLLMSampler(url, how="adapter"), 400
     sampler.sync(model, 0)
     found = Counter(ids[0] for ids in sampler.complete(PROMPTS[:1] * count, 1, 1.5, [], seed=3))
     with torch.no_grad():
@@ -139,7 +139,7 @@ def test_another_model_is_refused(url, tiny_model_dir, tmp_path):
     from transformers import AutoModelForCausalLM
 
     lora = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear")
-    sampler = VLLMSampler(url)
+    sampler = VLLMSampler(url, how="adapter")
     tiny = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model_dir), lora)
     with pytest.raises(ConfigError, match=r"another model, .*starter, with vocab_size 5000 \(the policy has \d+\)"):
         sampler.sync(tiny, 0)
@@ -179,7 +179,7 @@ def test_damaged_or_foreign_files_leave_the_server_as_it_was(url, tmp_path):
 
 @pytest.mark.parametrize("quant", [None, NF4], ids=["float32", "nf4"])
 def test_all_weights_are_the_policy(url, quant, tmp_path):
-    sampler = VLLMSampler(url, how="auto" if quant else "merged", directory=tmp_path)
+    sampler = VLLMSampler(url, directory=tmp_path)  # auto, on a CPU
     assert_follows(sampler, policy(quant))
     assert sampler.holds["label"] != sampler.synced == sampler._holds()["label"]
     assert list(tmp_path.iterdir()) == []

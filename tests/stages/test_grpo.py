@@ -12,12 +12,16 @@ import torch
 
 import grpo_training
 import supervised_finetuning
-from bedside import lineage, settle_grpo
+from bedside import lineage, settle_rollouts
 from bedside.errors import Alarmed, ConfigError, DataError
 from bedside.grpo.order import EpochOrder
 from bedside.grpo.rewards import TaskRewards
 from bedside.grpo.trainer import TaskTrainer
 from bedside.ppo.scores import Scores
+from bedside.rollouts import measures
+from bedside.rollouts.alarms import Thresholds
+from bedside.settle_rollouts import thresholds
+from bedside.stage_args import RolloutArguments
 from tests.stages.files import history, logged, metrics, same, weights, write
 
 # Rewards that a tiny random model can earn: how its text adds up, and how much of it is plain ASCII letters.
@@ -74,10 +78,12 @@ def sft(tmp_path_factory, tiny_model_dir) -> Path:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, sft, data):
-    """The QLoRA adapter of an SFT continued, with a reference, checkpoints and held-out tasks; and what was trained."""
+    """The QLoRA adapter of an SFT continued, with reference, checkpoints and held-out tasks; and what was trained."""
     output, seen = tmp_path_factory.mktemp("grpo") / "out", set()
-    argv = flags(sft, data, output, "--qlora", "True", "--beta", "0.1", "--max_steps", "4", "--save_strategy",
-                 "steps", "--save_steps", "2", "--validation_split_percentage", "25", "--plot_loss", "True")  # fmt: skip
+    argv = flags(
+        sft, data, output, "--qlora", "True", "--beta", "0.1", "--max_steps", "4", "--save_strategy", "steps",
+        "--save_steps", "2", "--validation_split_percentage", "25", "--plot_loss", "True",
+    )  # fmt: skip
 
     original = TaskTrainer.training_step
 
@@ -256,6 +262,7 @@ REFUSED = {
                         "--loss_type grpo: belongs to --algorithm grpo"),
     "rloo alone": (["--normalize_advantages", "True"], "--normalize_advantages True: belongs to --algorithm rloo"),
     "vllm": (["--use_vllm", "True", "--qlora", "True"], "--use_vllm with a quantised base: .* 4-bit or 8-bit base"),
+    "no vllm": (["--use_vllm", "True"], "--use_vllm True: vllm is not installed"),
     "checkpoints": (["--steps_per_generation", "6", "--save_strategy", "steps", "--save_steps", "5"],
                     "--save_steps 5: a rollout serves 3 optimizer steps"),
     "context": (["--max_completion_length", "600"], "more than the model's context of 512 tokens"),
@@ -346,23 +353,19 @@ def test_the_longest_question_leaves_room_for_the_answer():
         given: set[str] = set()
         trainer = {"max_completion_length": 100}
 
-    from bedside.stage_args import RolloutArguments
-
     args = Args({RolloutArguments: RolloutArguments(max_source_length=1024)})
-    assert settle_grpo.longest_prompt(args, 512) == 412
-    assert settle_grpo.longest_prompt(args, None) == 1024
+    assert settle_rollouts.longest_prompt(args, 512, "max_completion_length") == 412
+    assert settle_rollouts.longest_prompt(args, None, "max_completion_length") == 1024
     with pytest.raises(ConfigError, match="context of 100 tokens"):
-        settle_grpo.longest_prompt(args, 100)
+        settle_rollouts.longest_prompt(args, 100, "max_completion_length")
 
 
 def test_history_has_the_names_that_curves_and_alarms_read(run):
     _, output, _ = run
     row = history(output)[0]
-    assert {
-        "reward",
-        "kl",
-        "entropy",
-        "completions/mean_length",
-        "completions/clipped_ratio",
-        "rewards/sums/mean",
-    } <= row.keys()
+    assert measures.of(row).keys() >= {"reward", "kl", "length", "clipped", "eos", "entropy", "clip_fraction"}
+    assert measures.rewards(row).keys() == {"sums"}
+
+
+def test_the_alarms_of_the_flags_are_the_alarms_defaults():
+    assert thresholds(RolloutArguments()) == Thresholds()
