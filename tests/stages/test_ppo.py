@@ -219,15 +219,21 @@ def first_rewards(output: Path) -> dict[str, float]:
     return {name.removeprefix("rewards/"): first[name] for name in first if name.startswith("rewards/")}
 
 
-def test_a_shared_reward_model_scores_as_one_by_itself(run, sft, rm, data, tmp_path):
+def test_a_shared_reward_model_scores_as_one_by_itself(sft, rm, data, tmp_path, monkeypatch, tiny_tokenizer):
+    said = tiny_tokenizer("Rest and drink.<|im_end|>")["input_ids"]  # a text that is read back as it was written
+
+    def drawn(model, prompts, mask, drawing, *args):
+        return torch.tensor([said + [drawing.pad] * (drawing.longest - len(said))] * len(prompts))
+
+    monkeypatch.setattr("bedside.ppo.rollout.draw", drawn)
     scored = []
     for share in ("yes", "no"):
         output = tmp_path / share
         ppo_training.main(flags(sft, data, output, "--reward_model_path", rm, "--share_reward_base", share,
-                                "--total_episodes", "4"))  # fmt: skip
+                                "--total_episodes", "4", "--response_length", "40"))  # fmt: skip
         scored.append(first_rewards(output)["reward_model"])
         assert lineage.read(output)["inputs"]["rewards"]["reward_model"]["shared"] == (share == "yes")
-    assert scored[0] == pytest.approx(scored[1], abs=1e-5)
+    assert scored[0] == pytest.approx(scored[1], abs=1e-5) and scored[0] != 0.0
 
 
 def test_a_reward_model_of_another_base_reads_answers_in_its_own_template(sft, stranger, data, tmp_path):
@@ -257,7 +263,7 @@ def test_verifiable_rewards_alone_and_beside_a_reward_model(sft, rm, data, tmp_p
 WRONG = {
     "no reward model there": ("--reward_model_path nowhere", "--reward_model_path nowhere: cannot be loaded"),
     "no such path": ("--reward_model_path ./nowhere", "--reward_model_path ./nowhere: no such directory"),
-    "a language model rewards": ("--reward_model_path {sft}", "a language model, which gives no score; train a reward"),
+    "a language model rewards": ("--reward_model_path {sft}", "a language model, which gives no score; train a"),
     "a reward model is the policy": ("--model_name_or_path {rm}", "is a SEQ_CLS model .* give the model that answers"),
     "all parameters": ("--use_peft False", "--use_peft False: PPO's four roles are adapters of one frozen base"),
     "pissa": ("--init_lora_weights pissa", "pissa: takes weights out of the base that all four roles share"),
@@ -298,10 +304,8 @@ WRONG = {
 @pytest.fixture(scope="module")
 def wrong_files(places, sft, rm, stranger, data) -> dict[str, Path]:
     (places / "empty").mkdir()
-    rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in task_rows()).replace(
-        "Fever for", "患者发热咳嗽"
-    )
-    (places / "gbk.jsonl").write_bytes(rows.encode("gbk"))
+    row = '{"question": "发热咳嗽三天，应该怎么办？", "answer": "感冒"}\n'
+    (places / "gbk.jsonl").write_bytes((row * 8).encode("gbk"))
     prose = [{"instruction": f"Q {n}?", "output": "A long story. " * 30} for n in range(4)]
     return {"sft": sft, "rm": rm, "stranger": stranger, "toy": places / "toy.py", "empty": places / "empty",
             "gbk": places / "gbk.jsonl", "prose": write(places / "prose.jsonl", prose)}  # fmt: skip
@@ -356,7 +360,7 @@ def test_the_seeds_command(places, sft, rm, data, tmp_path, monkeypatch, capsys)
         shlex.split("""
         --sft_model_path outputs-sft-qwen-v1/checkpoint-500 --reward_model_path outputs-rm-qwen-v1/checkpoint-500
         --template_name qwen --torch_dtype bfloat16 --train_file_dir ./data/finetune
-        --validation_file_dir ./data/finetune --max_source_length 1024 --response_length 100
+        --validation_file_dir ./data/finetune --max_source_length 1024 --response_length 32
         --per_device_train_batch_size 1 --gradient_accumulation_steps 4 --gradient_checkpointing True --do_train
         --total_episodes 8 --output_dir outputs-ppo-qwen-v1 --missing_eos_penalty 1.0 --eval_strategy steps
         --eval_steps 100 --num_train_epochs 3 --report_to tensorboard --allow_template_change True""")
@@ -395,7 +399,7 @@ def test_an_alarm_stops_the_run_and_leaves_the_last_checkpoint(sft, rm, data, tm
 def test_the_best_policy_is_taken(sft, rm, data, tmp_path):
     output = tmp_path / "out"
     ppo_training.main(flags(
-        sft, data, output, "--reward_model_path", rm, "--val_size", "2", "--eval_strategy", "steps", "--eval_steps", "2",
+        sft, data, output, "--reward_model_path", rm, "--val_size", "2", "--eval_strategy", "steps", "--eval_steps", 2,
         "--save_strategy", "steps", "--save_steps", "2", "--load_best_model_at_end", "True", "--learning_rate", "5e-2",
     ))  # fmt: skip
     state = json.loads((output / "trainer_state.json").read_text("utf-8"))
