@@ -165,17 +165,17 @@ def facts(config: Any, rewards: dict[str, Any]) -> dict[str, str]:
     updates = config.num_ppo_epochs * config.num_mini_batches
     return {
         "rewards": ", ".join(told),
-        "rollout": f"{answers} answers of up to {config.response_length} tokens at temperature {config.temperature:g}, "
-        f"{updates} optimizer steps on each ({config.num_ppo_epochs} passes)",
+        "rollout": f"{answers} answers of up to {config.response_length} tokens at temperature "
+        f"{config.temperature:g}, {updates} optimizer steps on each ({config.num_ppo_epochs} passes)",
     }
 
 
 def inputs(config: Any, rewards: dict[str, Any], reference_id: str | None) -> dict[str, Any]:
     """What of a run must be the same when it is resumed, beside data, seed and template."""
-    names = ("num_ppo_epochs", "num_mini_batches", "response_length", "temperature", "kl_coef", "adaptive_kl", "gamma",
-             "lam", "missing_eos_penalty", "reward_clip", "critic_warmup_rollouts")  # fmt: skip
     from bedside.ppo.batches import rollout_size
 
+    names = ("num_ppo_epochs", "num_mini_batches", "response_length", "temperature", "kl_coef", "adaptive_kl", "gamma",
+             "lam", "missing_eos_penalty", "reward_clip", "critic_warmup_rollouts")  # fmt: skip
     return {
         **{name: getattr(config, name) for name in names},
         "rollout": rollout_size(config) * config.world_size,

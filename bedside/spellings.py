@@ -210,7 +210,7 @@ RETIRED_FAMILIES = {
     "swanlab_": "use --report_to tensorboard or wandb",
     "ray_": "launch with torchrun; Ray is not used",
     "pref_": "belongs to preference training, not to this stage",
-    "ppo_": "belongs to PPO, not to this stage",
+    "ppo_": "belongs to PPO; python ppo_training.py --help lists its flags",
     "dpo_": "belongs to preference training, not to this stage",
     "image_": "text only; drop the flag",
     "video_": "text only; drop the flag",

@@ -78,6 +78,16 @@ def test_an_answer_depends_on_its_question_and_its_seed_alone(model):
     assert len({tuple(answer) for answer in same}) == 4  # one question, four answers
 
 
+def test_sampling_ends_at_any_stop_token(model):
+    """Behind it is padding: nothing more is computed for the row."""
+    batch = TaskCollator(PAD)([{"prompt_ids": QUESTIONS[1], "index": 0}] * 64)
+    stops = (STOP, *range(20, 40))
+    found = rollout.draw(model, *(batch[name] for name in ("input_ids", "attention_mask")),
+                         rollout.Drawing(6, 1.0, stops, PAD), range(64))  # fmt: skip
+    mask, finished = rollout.completion_mask(found, stops)
+    assert finished.sum() > 32 and found.shape == (64, 6) and not found[mask == 0].any()
+
+
 def test_temperature_0_takes_the_likeliest_token(model):
     greedy = rollout.Drawing(4, 0.0, (STOP,), PAD)
     found = drawn(model, QUESTIONS, [0] * 5, greedy)

@@ -174,6 +174,19 @@ def test_the_first_ratio_is_1_in_every_rollout_and_the_first_kl_0(files, tmp_pat
     assert len(kl) == 3 and kl[0] == 0.0 and kl[1] != 0.0
 
 
+def test_a_question_that_comes_again_is_answered_anew(files, tmp_path):
+    asked = []
+
+    class Watched(PPOTrainer):
+        def _answers(self, prompts, mask, drawing, seeds):
+            asked.append(list(seeds))
+            return super()._answers(prompts, mask, drawing, seeds)
+
+    short = {"num_ppo_epochs": 1, "num_mini_batches": 1, "max_steps": 3}
+    toys.trainer(toys.assembled(files), tmp_path, kind=Watched, **short).train()
+    assert [len(seeds) for seeds in asked] == [8, 8, 8] and len({seed for seeds in asked for seed in seeds}) == 24
+
+
 def curve(files, output, **flags) -> list[dict]:
     """The log rows of a short run, without what a clock says."""
     trainer = toys.trainer(toys.assembled(files), output, max_steps=3, num_ppo_epochs=1, **flags)

@@ -220,7 +220,8 @@ def first_rewards(output: Path) -> dict[str, float]:
 
 
 def test_a_shared_reward_model_scores_as_one_by_itself(sft, rm, data, tmp_path, monkeypatch, tiny_tokenizer):
-    said = tiny_tokenizer("Rest and drink.<|im_end|>")["input_ids"]  # a text that is read back as it was written
+    # A text that its template writes again as it was.
+    said = tiny_tokenizer("<think>\n\n</think>\n\nRest and drink.<|im_end|>")["input_ids"]
 
     def drawn(model, prompts, mask, drawing, *args):
         return torch.tensor([said + [drawing.pad] * (drawing.longest - len(said))] * len(prompts))
