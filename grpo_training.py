@@ -97,7 +97,14 @@ def main(argv: list[str] | None = None) -> None:
 
     # 5. Train, evaluate, save, seal; held-out tasks before and after.
     exam = heldout.Exam(
-        trainer, engine, data.held_out, scorer, output, config.max_completion_length, sampling.exam_samples
+        trainer,
+        engine,
+        data.held_out,
+        scorer,
+        output,
+        config.max_completion_length,
+        sampling.exam_samples,
+        temperature=sampling.exam_temperature,
     )
     runner.run(trainer, args, begun, tokenizer, seal, resume, [exam])
     if run.plot_loss and trainer.is_world_process_zero():

@@ -65,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     inputs = manifest.inputs_section(data.ledger, config, template, **inputs)
     resume = to_resume(begun.resume, str(output), inputs, run.force_resume)
     loading = settle.loading(args[ModelArguments], False)
+    server = assembly.server(config, origin.resolved.base)
     model, how = assembly.load(origin, source, settle.lora(args[AdapterArguments]), loading)
     models.check_rows(model, tokenizer)
     stops = models.stop_ids(tokenizer, template, model.generation_config.eos_token_id)
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
             model, config,
             scores.Scores(judge, scorer, own.reward_model_weight, config.reward_clip, config.missing_eos_penalty),
             Drawing(config.response_length, config.temperature, tuple(stops), tokenizer.pad_token_id), engine.decode,
-            assembly.server(config, origin.resolved.base), train_dataset=data.train, processing_class=tokenizer,
+            server, train_dataset=data.train, processing_class=tokenizer,
             eval_dataset=data.held_out if config.eval_strategy != "no" else None,
             callbacks=[alarms.callback(alarms.Alarms(limits), output / "plots")],
         )  # fmt: skip
@@ -98,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     # 4. Train, save, seal; held-out questions before and after.
     exam = heldout.Exam(
         trainer, engine, data.held_out, scorer or settle_rollouts.measure(), output, config.response_length,
-        sampling.exam_samples,
+        sampling.exam_samples, temperature=sampling.exam_temperature,
     )  # fmt: skip
     exam.extra = assembly.scored_by(judge, engine, exam)
     questions = args[EvalArguments]

@@ -119,6 +119,9 @@ class RolloutArguments:
     samples_kept: int = flag(4, "answers of each rollout that samples.jsonl and TensorBoard show; 0 keeps none")
     log_completions: bool = flag(False, "print these answers too")
     exam_samples: int | None = flag(None, "answer so many held-out questions before and after (default: all; 0: none)")
+    exam_temperature: float = flag(
+        0.0, "answer them greedily (0), or draw the answers at this temperature, as while training"
+    )
     alarm_kl: float = flag(50.0, "stop when the KL to the reference is above this, in nats an answer; 0: never")
     alarm_kl_rise: float = flag(10.0, "stop when the KL jumps by this factor; 0: never")
     alarm_cut: float = flag(0.5, "stop when this share of answers is cut that was not at the start; 0: never")

@@ -10,13 +10,13 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from bedside import guards, launch, logs
 from bedside.errors import ConfigError
 from bedside.grpo.order import EpochOrder
 from bedside.rewards.completion import asked
+from bedside.rollouts.chance import seeded
 from bedside.rollouts.samples import Sample, Samples
 
 _SHUFFLED, _EVALUATED = 1 << 40, 1 << 41  # steps of their own for seeds that are no rollout's
@@ -171,16 +171,6 @@ def _seed(seed: int, step: int, row: int) -> int:
     from bedside.ppo.rollout import row_seed
 
     return row_seed(seed, step, row)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Random numbers of torch from `seed`; afterwards they go on where they were."""
-    import torch
-
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _without_texts(record: logging.LogRecord) -> bool:

@@ -134,7 +134,7 @@ def _computed_in(hidden: torch.Tensor, weight: torch.Tensor) -> torch.dtype:
     return weight.dtype
 
 
-def _linear_forward(self: torch.nn.Linear, hidden: torch.Tensor, targets=None, rule=None, with_entropy=False) -> Any:
+def _linear_forward(self: torch.nn.Linear, hidden: torch.Tensor, targets=None, rule=None, entropy=False) -> Any:
     """A linear layer's forward that, given `targets`, returns their log-probabilities and (if asked for) entropies.
 
     It is the layer's own forward because hooks fire only through the layer's call: ZeRO-3 and FSDP gather its weight.
@@ -144,7 +144,7 @@ def _linear_forward(self: torch.nn.Linear, hidden: torch.Tensor, targets=None, r
     dtype, rows = _computed_in(hidden, self.weight), _rows(self.out_features)
     hidden, targets = hidden.to(self.weight.device), targets.to(self.weight.device)
     with torch.autocast(hidden.device.type, enabled=False):
-        return TokenLogProbs.apply(hidden, self.weight, self.bias, targets, rule, dtype, rows, with_entropy)
+        return TokenLogProbs.apply(hidden, self.weight, self.bias, targets, rule, dtype, rows, entropy)
 
 
 def _rows(vocabulary: int) -> int:
@@ -218,7 +218,7 @@ def _with_logprobs(original: Callable, kind: type, rule: LogitRule) -> Callable:
         head, targets = self.get_output_embeddings(), labels[:, 1:].to(hidden.device)
         kept, at = targets != IGNORED, rule._replace(temperature=temperature)
         if _plain_linears(head):
-            found = head(hidden[kept], targets=targets[kept], rule=at, with_entropy=token_entropy)
+            found = head(hidden[kept], targets=targets[kept], rule=at, entropy=token_entropy)
         else:
             rows = _rows(self.config.get_text_config().vocab_size)
             found = _through_any_head(head, hidden[kept], targets[kept], at, rows)

@@ -16,6 +16,7 @@ from bedside import launch, logs, probe, rewards, thoughts
 from bedside.evaluate.statistics import FEWEST, Change, paired_change
 from bedside.generate import ChatEngine, Prompt, Sampling
 from bedside.rewards.completion import Completion, asked
+from bedside.rollouts.chance import seeded
 
 # Scores of answers by another judge than the rewards, such as a reward model: a list of numbers for each name.
 Extra = Callable[[list[list[dict]], list[Completion]], dict[str, list[float]]]
@@ -111,9 +112,11 @@ class Exam:
         samples: int | None = None,
         extra: Extra | None = None,
         batch: int = 64,
+        temperature: float = 0.0,
     ):
         self.trainer, self.engine, self.scorer, self.extra = trainer, engine, scorer, extra
         self.directory, self.longest, self.batch = Path(directory), max_new_tokens, batch
+        self.temperature = temperature
         total = len(dataset) if dataset is not None else 0
         if total and launch.cut_into_shards(trainer):
             logs.info("held-out tasks are not answered while parameters are sharded: one process cannot generate")
@@ -150,6 +153,7 @@ class Exam:
         return {
             "tasks": hashlib.sha256(prompts).hexdigest()[:32],
             "max_new_tokens": self.longest,
+            "temperature": self.temperature,
             "stop_ids": list(engine.stop_ids),
             "probe": probe.record(engine.model, engine.tokenizer),
         }
@@ -161,7 +165,7 @@ class Exam:
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             then, cases = kept["start"], kept["cases"]
-            same = all(then[key] == start[key] for key in ("tasks", "max_new_tokens", "stop_ids"))
+            same = all(then[key] == start[key] for key in ("tasks", "max_new_tokens", "temperature", "stop_ids"))
             same = same and then["probe"]["ids"] == start["probe"]["ids"]
             answers = [Completion(*(case[key] for key in ("text", "finished", "opened", "tokens"))) for case in cases]
         except (ValueError, KeyError, TypeError):  # written by an interrupted run: half of it may be missing
@@ -173,8 +177,8 @@ class Exam:
         return answers
 
     def _answers(self, when: str) -> list[Completion]:
-        """Greedy answers, long prompts with long ones; the order is that of the tasks."""
-        engine, sampling = self.engine, Sampling(self.longest, temperature=0)
+        """Answers, long prompts with long ones; the order is that of the tasks."""
+        engine, sampling = self.engine, Sampling(self.longest, self.temperature, top_p=1.0)
         engine.model.to(self.trainer.args.device)
         order = sorted(range(len(self.tasks)), key=lambda index: len(self.tasks[index]["prompt_ids"]))
         starts, found = range(0, len(order), self.batch), {}
@@ -182,7 +186,9 @@ class Exam:
             chosen = order[begin : begin + self.batch]
             some = [self.tasks[index] for index in chosen]
             prompts = [Prompt("", list(task["prompt_ids"]), bool(task["opened"])) for task in some]
-            for index, prompt, answer in zip(chosen, prompts, engine.complete(prompts, sampling), strict=True):
+            with seeded(begin):
+                answers = engine.complete(prompts, sampling)
+            for index, prompt, answer in zip(chosen, prompts, answers, strict=True):
                 ended = answer.finish_reason == "stop"
                 found[index] = Completion(answer.text, ended, prompt.opened, answer.completion_tokens)
         return [found[index] for index in range(len(order))]
