@@ -17,7 +17,7 @@ from bedside.grpo import rewards
 from bedside.grpo.trainer import TaskTrainer
 from bedside.preference import reference
 from bedside.rollouts import alarms, heldout, plots, samples
-from bedside.settle_rollouts import context_of, longest_prompt, tested, thresholds
+from bedside.settle_rollouts import context_of, costs, longest_prompt, tested, thresholds
 from bedside.stage_args import ChatArguments, GroupArguments, RewardArguments, RolloutArguments
 
 GROUPS = (
@@ -41,7 +41,9 @@ def main(argv: list[str] | None = None) -> None:
 
     # 3. Questions to ids, as they are served; rewards that cannot tell a right answer to them end the run here.
     tokenizer, template = runner.text_side(args, begun)
-    longest = longest_prompt(args, context_of(origin), "max_completion_length")
+    lora = settle.lora(args[AdapterArguments])
+    loading = settle.loading(args[ModelArguments], lora is None)
+    longest = longest_prompt(args, context_of(origin, loading), "max_completion_length")
     encoding = tokens.encoding_for(tokenizer, template, longest, chat.enable_thinking)
     data = tasks.datasets(plan, tokenizer.backend_tokenizer, encoding, longest, output)
     scorer = tested(args[RewardArguments], output, data.train)
@@ -59,10 +61,8 @@ def main(argv: list[str] | None = None) -> None:
     runner.settle_precision(args.trainer)
     config = runner.trainer_config(Config, settle_grpo.config(args.trainer, scorer), run.logging_dir)
     settle_grpo.check_rows(len(data.train), config)
-    lora = settle.lora(args[AdapterArguments])
-    loading = settle.loading(args[ModelArguments], lora is None)
     against = reference.choose(origin, lora is None, "grpo" if config.beta else "none")
-    inputs = settle_grpo.inputs(config, longest, algorithm, scorer, against.id) | {
+    inputs = settle_grpo.inputs(config, longest, algorithm, scorer, args[RewardArguments], against.id) | {
         "enable_thinking": chat.enable_thinking
     }
     inputs = manifest.inputs_section(data.ledger, config, template, **inputs)
@@ -106,7 +106,8 @@ def main(argv: list[str] | None = None) -> None:
         sampling.exam_samples,
         temperature=sampling.exam_temperature,
     )
-    runner.run(trainer, args, begun, tokenizer, seal, resume, [exam])
+    with costs(scorer):
+        runner.run(trainer, args, begun, tokenizer, seal, resume, [exam])
     if run.plot_loss and trainer.is_world_process_zero():
         plots.curves(trainer.state.log_history, output / "plots")
 

@@ -30,19 +30,20 @@ GROUPS = (
 def main(argv: list[str] | None = None) -> None:
     # 1. What is asked for, and what policy, reference and reward are.
     args = cli.parse(GROUPS, argv, "PPOConfig", __doc__)
-    settle_ppo.ppo(args)
-    limits = settle_rollouts.thresholds(args[RolloutArguments])
+    limits = settle_ppo.ppo(args)
     begun = runner.start(args, "ppo")
-    output, origin = begun.output, begun.origin
-    chat, run, own, sampling = (args[it] for it in (ChatArguments, RunArguments, PPOArguments, RolloutArguments))
+    output, origin, run = begun.output, begun.origin, args[RunArguments]
+    chat, own, sampling = args[ChatArguments], args[PPOArguments], args[RolloutArguments]
     reference.refuse_accidents(origin, "ppo", own.allow_checkpoint_reference, "ppo_training.py")
-    source = sources.find(own.reward_model_path, origin, own.share_reward_base, args.trainer)
+    loading = settle.loading(args[ModelArguments], False)
+    source = sources.find(own.reward_model_path, origin, own.share_reward_base, loading)
 
     # 2. Which questions; unusable files end the run here, and rewards that cannot tell a right answer to them.
     plan = chats.Plan(**settle.files(args[DataArguments], args.trainer, chat.role_map, ranking=None))
     glance.glance(plan, output, tasks.to_task)
     tokenizer, template = runner.text_side(args, begun)
-    longest = settle_rollouts.longest_prompt(args, settle_rollouts.context_of(origin), "response_length")
+    source = sources.settle(source, tokenizer, own.share_reward_base, own.reward_template_name, args.trainer)
+    longest = settle_rollouts.longest_prompt(args, settle_rollouts.context_of(origin, loading), "response_length")
     encoding = tokens.encoding_for(tokenizer, template, longest, chat.enable_thinking)
     data = tasks.datasets(plan, tokenizer.backend_tokenizer, encoding, longest, output)
     scorer = settle_rollouts.tested(args[RewardArguments], output, data.train)
@@ -61,10 +62,10 @@ def main(argv: list[str] | None = None) -> None:
     settle_ppo.align(config, len(data.train))
     against = reference.choose(origin, False, "ppo")
     worth = settle_ppo.worth(source, scorer, own.reward_model_weight)
-    inputs = settle_ppo.inputs(config, worth, against.id) | {"enable_thinking": chat.enable_thinking}
-    inputs = manifest.inputs_section(data.ledger, config, template, **inputs)
+    inputs = manifest.inputs_section(
+        data.ledger, config, template, **settle_ppo.inputs(args, config, longest, worth, against.id)
+    )
     resume = to_resume(begun.resume, str(output), inputs, run.force_resume)
-    loading = settle.loading(args[ModelArguments], False)
     server = assembly.server(config, origin.resolved.base)
     model, how = assembly.load(origin, source, settle.lora(args[AdapterArguments]), loading)
     models.check_rows(model, tokenizer)
@@ -102,11 +103,10 @@ def main(argv: list[str] | None = None) -> None:
         sampling.exam_samples, temperature=sampling.exam_temperature,
     )  # fmt: skip
     exam.extra = assembly.scored_by(judge, engine, exam)
-    questions = args[EvalArguments]
-    comparison = Comparison(
-        trainer, engine, encoding, output, questions.eval_file, questions.eval_samples, questions.eval_max_new_tokens
-    )
-    runner.run(trainer, args, begun, tokenizer, seal, resume, [exam, comparison])
+    asked = vars(args[EvalArguments]).values()  # file, number, longest answer
+    comparison = Comparison(trainer, engine, encoding, output, *asked)
+    with settle_rollouts.costs(scorer):
+        runner.run(trainer, args, begun, tokenizer, seal, resume, [exam, comparison])
     if run.plot_loss and trainer.is_world_process_zero():
         plots.curves(trainer.state.log_history, output / "plots")
 

@@ -52,11 +52,12 @@ def _from_hub(load: Any, name: str, what: str) -> Any:
         raise ConfigError(f"{what} {name}: cannot be loaded ({text}); {hint}") from None
 
 
-def config_of(name: str, what: str = "model") -> Any:
-    """The configuration of a model directory or hub name; ConfigError, which names `what`, if it cannot be had."""
+def config_of(name: str, what: str = "model", **shared: Any) -> Any:
+    """The configuration of a model directory or hub name; `shared` may hold `revision`, `cache_dir` and
+    `trust_remote_code`. ConfigError, which names `what`, if it cannot be had."""
     from transformers import AutoConfig
 
-    return _from_hub(lambda: AutoConfig.from_pretrained(name), name, what)
+    return _from_hub(lambda: AutoConfig.from_pretrained(name, **shared), name, what)
 
 
 def load_tokenizer(name: str, revision: str = "main", cache_dir: str | None = None, trust_remote_code: bool = False):
@@ -210,10 +211,10 @@ def load_base(
     With `num_labels` it is a sequence classifier; a reward model has 1, and its head is float32. Raises ConfigError
     when it cannot be loaded.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     shared = {"revision": revision, "cache_dir": cache_dir, "trust_remote_code": trust_remote_code}
-    config = _from_hub(lambda: AutoConfig.from_pretrained(name, **shared), name, "model")
+    config = config_of(name, **shared)
     precision = resolve_dtype(dtype, config, quantisation is not None)
     bits = quantisation["bits"] if quantisation else None
     quantised = quantisation_config(

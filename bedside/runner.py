@@ -218,9 +218,16 @@ def run(
     wants = args.trainer
     metrics = train(trainer, resume, bool(wants.get("do_train")), bool(wants.get("do_eval")))
     late = [measure for measure in measures if getattr(measure, "late", False)]
+    failed: Exception | None = None
     for measure in measures:
-        metrics |= {} if measure in late else measure.after()
+        try:
+            metrics |= {} if measure in late else measure.after()
+        except Exception as error:  # noqa: BLE001 - raised again once what was trained is on the disk
+            failed = failed or error
     save(trainer, begun.output, tokenizer, metrics, seal, args[RunArguments].plot_loss)
+    if failed:
+        logs.warn(f"the model is saved in {begun.output}/; what was to be measured after the training failed:")
+        raise failed
     for measure in late:
         measure.after()
 

@@ -4,7 +4,7 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
-from bedside import logs, settle
+from bedside import logs, settle, settle_scoring
 from bedside.args import AdapterArguments, ModelArguments
 from bedside.cli import Parsed
 from bedside.errors import ConfigError
@@ -33,7 +33,7 @@ def grpo(args: Parsed) -> str:
     for name, value in DEFAULTS.items():
         trainer.setdefault(name, value)
     problems += _sampling(trainer) + _rollout(trainer) + _evaluation(trainer) + smoothing(trainer)
-    problems += moving_reference(args[AdapterArguments], trainer)
+    problems += moving_reference(args[AdapterArguments], trainer) + settle_scoring.idle(args)
     if trainer.get("use_vllm"):
         problems += _vllm(args[ModelArguments])
     if beta(own.algorithm, trainer) < 0:
@@ -138,7 +138,9 @@ def check_rows(rows: int, config: Any) -> None:
         logs.info(f"a rollout asks {asked} of {rows} questions: {rows % asked} wait in each epoch, others each time")
 
 
-def inputs(config: Any, longest: int, algorithm: str, scorer: Any, reference_id: str | None) -> dict[str, Any]:
+def inputs(
+    config: Any, longest: int, algorithm: str, scorer: Any, rewards: RewardArguments, reference_id: str | None
+) -> dict[str, Any]:
     """What of a run must be the same when it is resumed."""
     return {
         "algorithm": algorithm,
@@ -148,6 +150,7 @@ def inputs(config: Any, longest: int, algorithm: str, scorer: Any, reference_id:
         "loss": getattr(config, "loss_type", algorithm),
         "beta": config.beta,
         "rewards": dict(zip(scorer.names, scorer.weights, strict=True)),
+        "reward_options": settle_scoring.options(rewards),
         "reference": reference_id,
     }
 

@@ -3,12 +3,14 @@
 import math
 from typing import Any
 
-from bedside import launch, logs
+from bedside import launch, logs, settle_scoring
 from bedside.args import AdapterArguments
 from bedside.cli import Parsed
 from bedside.errors import ConfigError
+from bedside.rollouts.alarms import Thresholds
 from bedside.settle_pairs import processes_told
-from bedside.stage_args import PPOArguments, RewardArguments, RolloutArguments
+from bedside.settle_rollouts import thresholds
+from bedside.stage_args import ChatArguments, PPOArguments, RewardArguments, RolloutArguments
 
 # Whole numbers from 1; shares and factors between two ends, which belong to them.
 _FROM_1 = (
@@ -29,8 +31,9 @@ _OTHERS = {
 _USUAL = 64  # answers of a rollout; far fewer make a noisy gradient
 
 
-def ppo(args: Parsed) -> None:
-    """Settle what only the PPO stage has, in place; ConfigError lists every problem."""
+def ppo(args: Parsed) -> Thresholds:
+    """Settle what only the PPO stage has, in place; returns when the run is to be stopped. ConfigError lists every
+    problem."""
     adapter, trainer, own = args[AdapterArguments], args.trainer, args[PPOArguments]
     trainer.setdefault("response_length", 512)
     problems = _ranges(trainer) + _adapter(adapter) + _rewards(args)
@@ -43,14 +46,11 @@ def ppo(args: Parsed) -> None:
             f"--use_vllm True under {launch.kind(trainer)}: one process holds no whole weights to hand over; use "
             "accelerate/ddp.yaml or accelerate/zero2.yaml"
         )
-    if "target_kl" in args.given and not trainer.get("adaptive_kl"):
-        problems.append("--target_kl: has a meaning with --adaptive_kl True only; add it, or drop the flag")
-    if own.share_reward_base != "auto" and not own.reward_model_path:
-        problems.append(f"--share_reward_base {own.share_reward_base}: needs --reward_model_path")
-    if problems:
-        raise ConfigError(problems)
     if own.reward_model_path and "reward_funcs" not in args.given:
         args[RewardArguments].reward_funcs = None  # a reward model alone, unless more is asked for
+    problems += settle_scoring.idle(args, _needs(own, trainer))
+    if problems:
+        raise ConfigError(problems)
     args.notes += processes_told(trainer) + _length_told(args)
     if "lora_dropout" in args.given and adapter.lora_dropout:
         args.notes.append(
@@ -59,6 +59,7 @@ def ppo(args: Parsed) -> None:
     if trainer.get("load_best_model_at_end") or trainer.get("save_strategy") == "best":
         trainer.setdefault("metric_for_best_model", "eval_reward")
         trainer.setdefault("greater_is_better", True)
+    return thresholds(args[RolloutArguments])
 
 
 def _length_told(args: Parsed) -> list[str]:
@@ -107,39 +108,66 @@ def _adapter(adapter: AdapterArguments) -> list[str]:
 
 
 def _rewards(args: Parsed) -> list[str]:
-    own, verifiable = args[PPOArguments], args[RewardArguments]
-    if not own.reward_model_path and not verifiable.reward_funcs:
-        return [
-            "nothing to reward: give --reward_model_path (a reward model, as reward_modeling.py trains), or "
-            "--reward_funcs accuracy format, or both"
-        ]
-    if not own.reward_model_path and "reward_model_weight" in args.given:
-        return ["--reward_model_weight: needs --reward_model_path"]
-    return []
+    if args[PPOArguments].reward_model_path or args[RewardArguments].reward_funcs:
+        return []
+    return [
+        "nothing to reward: give --reward_model_path (a reward model, as reward_modeling.py trains), or "
+        "--reward_funcs accuracy format, or both"
+    ]
+
+
+def _needs(own: PPOArguments, trainer: dict[str, Any]) -> dict[str, tuple[str, bool]]:
+    """Flags that are read with another one only: which, and whether it is there."""
+    model = ("--reward_model_path", bool(own.reward_model_path))
+    names = ("reward_model_weight", "reward_clip", "share_reward_base", "reward_template_name")
+    adaptive = ("--adaptive_kl True", bool(trainer.get("adaptive_kl")))
+    return dict.fromkeys(names, model) | {"target_kl": adaptive, "kl_horizon": adaptive}
 
 
 def align(config: Any, rows: int) -> None:
     """Settle how long the run is and where its checkpoints fall, in place: between rollouts, because one within a
-    rollout would not be resumed exactly. `rows` is the number of questions."""
+    rollout would not be resumed exactly. `rows` is the number of questions.
+
+    ConfigError for a run that ends before the policy is trained.
+    """
     from bedside.ppo.batches import rollout_size, steps_for
 
     updates, given = config.num_ppo_epochs * config.num_mini_batches, config.max_steps
     asked = rollout_size(config) * config.world_size
     if rows < asked:
         logs.info(f"a rollout asks {asked} questions and there are {rows}: some come more than once in it")
-    config.max_steps = _whole("max_steps", given, updates) if given > 0 else steps_for(config, rows)
-    for name, strategy in (("save_steps", config.save_strategy), ("eval_steps", config.eval_strategy)):
-        steps = getattr(config, name)
-        if getattr(strategy, "value", strategy) == "steps" and steps:
-            steps = math.ceil(steps * config.max_steps) if steps < 1 else steps
-            setattr(config, name, _whole(name, steps, updates))
+    rollout = f"a rollout lasts {updates} optimizer steps"
+    config.max_steps = _whole("max_steps", given, updates, rollout) if given > 0 else steps_for(config, rows)
+    rollouts = config.max_steps // updates
+    if config.do_train and rollouts <= config.critic_warmup_rollouts:
+        raise ConfigError(
+            f"the run has {rollouts} rollout(s) of {asked} answers, and in the first --critic_warmup_rollouts "
+            f"{config.critic_warmup_rollouts} only the critic learns: the policy would stay as it is; give more than "
+            f"--total_episodes {config.critic_warmup_rollouts * asked}, or --critic_warmup_rollouts 0"
+        )
+    evaluated = _settle_steps(config, "eval_steps", config.eval_strategy, updates, rollout)
+    if evaluated and config.load_best_model_at_end:  # the best is chosen among checkpoints that were evaluated
+        rollout = f"--load_best_model_at_end needs an evaluation, every {evaluated} steps, at each checkpoint"
+        updates = evaluated
+    _settle_steps(config, "save_steps", config.save_strategy, updates, rollout)
 
 
-def _whole(name: str, steps: float, updates: int) -> int:
-    """A number of steps that ends with a rollout."""
-    whole = math.ceil(steps / updates) * updates
+def _settle_steps(config: Any, name: str, strategy: Any, unit: int, why: str) -> int | None:
+    """Round the steps between evaluations, or checkpoints, up to a multiple of `unit`, in place; None if it is not in
+    steps that they come."""
+    steps = getattr(config, name)
+    if getattr(strategy, "value", strategy) != "steps" or not steps:
+        return None
+    steps = math.ceil(steps * config.max_steps) if steps < 1 else steps
+    setattr(config, name, _whole(name, steps, unit, why))
+    return getattr(config, name)
+
+
+def _whole(name: str, steps: float, unit: int, why: str) -> int:
+    """A number of steps that is a multiple of `unit`."""
+    whole = math.ceil(steps / unit) * unit
     if whole != steps:
-        logs.info(f"--{name} {steps:g} becomes {whole}: a rollout lasts {updates} optimizer steps")
+        logs.info(f"--{name} {steps:g} becomes {whole}: {why}")
     return whole
 
 
@@ -156,7 +184,8 @@ def facts(config: Any, rewards: dict[str, Any]) -> dict[str, str]:
     if answers < _USUAL // 4:
         logs.warn(
             f"{answers} answers a rollout make a noisy gradient ({_USUAL} are usual): raise "
-            "--gradient_accumulation_steps or --num_mini_batches, which cost no memory"
+            "--gradient_accumulation_steps or --num_mini_batches, which cost no memory in training "
+            "(--rollout_batch_size is what sampling costs)"
         )
     model = rewards.get("reward_model")
     place = "an adapter on the policy's base" if model and model["shared"] else "a model of its own"
@@ -170,15 +199,22 @@ def facts(config: Any, rewards: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def inputs(config: Any, rewards: dict[str, Any], reference_id: str | None) -> dict[str, Any]:
-    """What of a run must be the same when it is resumed, beside data, seed and template."""
+def inputs(
+    args: Parsed, config: Any, longest: int, rewards: dict[str, Any], reference_id: str | None
+) -> dict[str, Any]:
+    """What of a run must be the same when it is resumed, beside data, seed and template; `longest` is the longest
+    question in tokens."""
     from bedside.ppo.batches import rollout_size
 
     names = ("num_ppo_epochs", "num_mini_batches", "response_length", "temperature", "kl_coef", "adaptive_kl", "gamma",
-             "lam", "missing_eos_penalty", "reward_clip", "critic_warmup_rollouts")  # fmt: skip
+             "lam", "missing_eos_penalty", "reward_clip", "critic_warmup_rollouts", "cliprange", "cliprange_value",
+             "vf_coef", "critic_learning_rate", "target_kl", "kl_horizon")  # fmt: skip
     return {
         **{name: getattr(config, name) for name in names},
         "rollout": rollout_size(config) * config.world_size,
+        "longest_prompt": longest,
         "rewards": rewards,
+        "reward_options": settle_scoring.options(args[RewardArguments]),
+        "enable_thinking": args[ChatArguments].enable_thinking,
         "reference": reference_id,
     }

@@ -1,17 +1,19 @@
 """The flags that PPO and GRPO share: which rewards, how long questions may be, and when a run is stopped."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bedside import rewards
+from bedside import launch, logs, models, rewards
 from bedside.cli import Parsed
-from bedside.errors import ConfigError
+from bedside.errors import Alarmed, ConfigError
 from bedside.policy import Origin
 from bedside.rewards import selftest
 from bedside.rewards.reward import FORMAT, SHAPING
 from bedside.rollouts.alarms import Thresholds
+from bedside.settle_scoring import wished
 from bedside.stage_args import RewardArguments, RolloutArguments
 
 _FORM = 0.2  # the weight of rewards that look at the form of an answer, beside 1 for those that look at what it says
@@ -26,7 +28,7 @@ def scorer(own: RewardArguments, output: Path, tasks: Iterable[dict[str, Any]] =
 
     ConfigError lists every problem.
     """
-    names = [name.strip() for name in (own.reward_funcs or "").split(",") if name.strip()]
+    names = wished(own)
     if not names:
         return None
     weights = _weights(own.reward_weights)
@@ -64,11 +66,50 @@ def thresholds(own: RolloutArguments) -> Thresholds:
 
 def tested(own: RewardArguments, output: Path, tasks: Any) -> rewards.Scorer | None:
     """The rewards that are wished, once they have told right answers to these tasks from wrong ones; ConfigError with
-    the rows where they have not."""
+    the rows where they have not.
+
+    Only rank 0 tests: a judge is paid for once, whatever the number of processes.
+    """
     made = scorer(own, output, tasks)
-    if made:
-        selftest.check(made, tasks)
+
+    def tried() -> None:  # findings hold functions, which do not travel to other processes
+        if made and logs.rank() == 0:  # before the trainer's config is made, no process knows of the others
+            selftest.check(made, tasks)
+
+    launch.once(tried)
     return made
+
+
+@contextmanager
+def costs(scorer: rewards.Scorer | None) -> Iterator[None]:
+    """Tell what the rewards cost when what is inside is done or stopped; of all processes where all of them end."""
+    try:
+        yield
+    except Alarmed:  # raised in every process
+        tell_costs(scorer)
+        raise
+    except BaseException:  # perhaps in this process alone: the others would be waited for in vain
+        for line in scorer.told() if scorer else []:
+            logs.info(line if logs.world_size() == 1 else f"{line} (of this process alone)")
+        raise
+    tell_costs(scorer)
+
+
+def tell_costs(scorer: rewards.Scorer | None) -> None:
+    """One line for each reward that costs something, over all processes. Every process must call it."""
+    for line in scorer.told(_over_processes) if scorer else []:
+        logs.info(line)
+
+
+def _over_processes(counts: list[int]) -> list[int]:
+    """The sum of what every process counted; all of them have to call it."""
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return counts
+    rows: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(rows, counts)
+    return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def measure() -> rewards.Scorer:
@@ -76,12 +117,14 @@ def measure() -> rewards.Scorer:
     return rewards.resolve(["accuracy"])
 
 
-def context_of(origin: Origin) -> int | None:
-    """Tokens that question and answer may have together, where the base says so."""
-    from transformers import AutoConfig
-
+def context_of(origin: Origin, loading: dict[str, Any]) -> int | None:
+    """Tokens that question and answer may have together, where the base says so. `loading` holds `cache_dir` and
+    `trust_remote_code`; ConfigError for a base that cannot be had with them."""
     resolved = origin.resolved
-    config = AutoConfig.from_pretrained(resolved.base, revision=resolved.revision or "main")
+    config = models.config_of(
+        resolved.base, revision=resolved.revision or "main", cache_dir=loading["cache_dir"],
+        trust_remote_code=loading["trust_remote_code"],
+    )  # fmt: skip
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 

@@ -17,23 +17,27 @@ SCRIPTS = sorted(REPO.glob("*.py"))
 
 # A module may import from lines above its own, and from its own line.
 ORDER = (
-    ("errors", "logs", "documents"),
+    ("errors", "logs", "documents", "openers"),
     ("data", "clean", "templates", "thoughts", "synth", "hub"),
-    ("spellings", "elsewhere", "trainer_flags", "args", "data_args", "stage_args", "flagtable", "usage", "cli", "launch",
-     "trainer_checks", "settle", "inference_flags", "flagsdoc"),
+    ("spellings", "elsewhere", "trainer_flags", "args", "data_args", "stage_args", "flagtable", "usage", "cli",
+     "launch", "trainer_checks", "settle", "inference_flags", "flagsdoc"),
     ("fingerprints", "lineage", "own_template", "models", "reward_model", "adapters", "probe", "policy",
      "checkpoints"),
     ("guards", "card", "manifest", "collate", "accounting", "plots", "questions", "generate", "engine", "chat",
-     "batch", "evaluate", "preference", "reward", "rewards", "rollouts", "ppo", "grpo", "parity", "parity_chats", "merge_source", "merge", "merge_check",
+     "batch", "evaluate", "preference", "reward", "rewards", "rollouts", "ppo", "grpo", "parity", "parity_chats",
+     "merge_source", "merge", "merge_check",
      "starter",
      "template_check", "template_view", "vocabulary"),
     ("datareport", "settle_pairs", "settle_dpo", "settle_orpo", "settle_kto", "settle_reward",
-     "settle_rollouts", "settle_ppo", "settle_grpo", "runner"),
+     "settle_scoring", "settle_rollouts", "settle_ppo", "settle_grpo", "runner"),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 # Subclasses of a library's trainer or config: imported where a run begins, so that they may import it.
 LATE = {f"bedside/preference/{name}.py" for name in ("trainer", "config", "losses", "logprobs")}
-LATE |= {f"bedside/ppo/{name}.py" for name in ("objective", "roles", "rollout", "places", "batches", "evaluation", "saving", "trainer", "config")}
+LATE |= {
+    f"bedside/ppo/{name}.py"
+    for name in ("objective", "roles", "rollout", "places", "batches", "evaluation", "saving", "trainer", "config")
+}
 HEAVY = {"torch", "transformers", "peft", "trl", "datasets", "bitsandbytes", "accelerate", "matplotlib"}
 # Modules that are tables of sentences: long, and read line by line.
 PHRASES = {"bedside/synth/phrases_en.py", "bedside/synth/phrases_zh.py"}

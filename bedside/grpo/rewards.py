@@ -52,7 +52,7 @@ class TaskRewards:
             kept = ids[:-1] if finished else ids
             completion = Completion(self.decode(kept), finished, bool(task["opened"]), len(ids))
             cases.append(Case(task, list(columns["prompt_ids"][index]), kept, completion))
-        rows = self.scores(cases).named
+        rows = self.scores.named(cases)
         for case, row in zip(cases, rows, strict=True):
             if all(value is None for value in row.values()):
                 if not self.unscored:

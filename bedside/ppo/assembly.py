@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bedside import models, policy
+from bedside.ppo import sources
 from bedside.ppo.sources import Source
 from bedside.rewards.completion import Completion
 
@@ -19,6 +20,8 @@ def load(
     from bedside.ppo import roles
 
     policy.check_quantisation(origin, loading.get("quantisation"))
+    if source:
+        sources.warn_of_precision(source, loading.get("quantisation"))
     base = models.load_base(origin.resolved.base, **{**loading, "revision": origin.resolved.revision})
     base.config.use_cache = False
     adapter = origin.resolved.adapter
@@ -30,8 +33,6 @@ def reward_model(
     source: Source | None, model: Any, config: Any, turn_end: int, pad: int, template_name: str | None, loading: dict
 ) -> Any:
     """What scores answers, or None: the reward role of `model`, or a model of its own."""
-    from bedside.ppo import sources
-
     if source is None:
         return None
     batch = config.per_device_eval_batch_size

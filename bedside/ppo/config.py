@@ -26,7 +26,8 @@ class PPOConfig(TrainingArguments):
     )
     target_kl: float = field(default=6.0, metadata={"help": "With --adaptive_kl: nats an answer."})
     kl_horizon: int = field(
-        default=10000, metadata={"help": "With --adaptive_kl: answers until the coefficient has moved by a factor e."}
+        default=10000,
+        metadata={"help": "With --adaptive_kl: answers in which the coefficient moves by a factor of 1.22 at most."},
     )
     cliprange: float = field(default=0.2, metadata={"help": "Clip range of the ratio of probabilities."})
     cliprange_value: float = field(
@@ -46,7 +47,8 @@ class PPOConfig(TrainingArguments):
         default=10.0, metadata={"help": "A reward model's scores are clipped to this, either way."}
     )
     rollout_batch_size: int | None = field(
-        default=None, metadata={"help": "Answers sampled at a time in each process (default: the whole rollout)."}
+        default=None,
+        metadata={"help": "Answers sampled at a time in each process (default: the rollout, at most 64)."},
     )
     use_vllm: bool = field(
         default=False, metadata={"help": "Sample by a vLLM server (python -m bedside.ppo.vllm_server)."}

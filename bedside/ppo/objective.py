@@ -5,6 +5,7 @@ behind it; what stands where it is 0 never counts. Log-probabilities and diverge
 in the units of the reward model. Paper: Schulman et al. 2017, "Proximal Policy Optimization" (arXiv 1707.06347).
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -132,8 +133,9 @@ def explained_variance(
 def adapted_kl_coef(kl_coef: float, kl: float, target: float, answers: int, horizon: int = 10_000) -> float:
     """The coefficient for the next rollout, so that the mean KL of an answer tends to `target` nats.
 
-    `beta (1 + clip(KL / target - 1, -0.2, 0.2) answers / horizon)` (Ziegler et al. 2019, section 2.2, whose gain of
-    0.1 an update of 1,024 answers is a horizon of about 10,000).
+    `beta exp(clip(KL / target - 1, -0.2, 0.2) answers / horizon)`: Ziegler et al. 2019, section 2.2, whose gain of 0.1
+    an update of 1,024 answers is a horizon of about 10,000, as an exponential, which no size of a rollout makes
+    negative.
     """
     error = min(max(kl / target - 1, -0.2), 0.2)
-    return kl_coef * (1 + error * answers / horizon)
+    return kl_coef * math.exp(error * answers / horizon)

@@ -41,6 +41,11 @@ class Kept:
         head = load_file(directory / roles.CRITIC / _HEAD)["weight"]
         model.value_head.load_state_dict({"weight": _as_held(head, model.value_head.weight)})
 
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self.server is not None:
+            self.server.step = None  # other weights at the same step
+
     def train(self, resume_from_checkpoint: str | bool | None = None, **more: Any) -> Any:
         """Train; a resumed run goes on with the coefficient of the KL that it had. A server is left as it was."""
         if isinstance(resume_from_checkpoint, str):

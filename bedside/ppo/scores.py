@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from bedside import rewards, thoughts
+from bedside import logs, rewards, thoughts
 from bedside.data import tokens
 from bedside.errors import ConfigError, DataError
 from bedside.rewards.completion import Completion
@@ -152,6 +152,7 @@ class Scores:
     model_weight: float = 1.0
     clip: float | None = None
     missing_eos_penalty: float | None = None
+    _told: bool = field(default=False, init=False)
 
     @property
     def names(self) -> list[str]:
@@ -159,14 +160,17 @@ class Scores:
         return [*([REWARD_MODEL] if self.model else []), *(self.scorer.names if self.scorer else [])]
 
     def __call__(self, cases: Sequence[Case]) -> Scored:
-        """Rewards and totals of the answers, in order."""
+        """Rewards and totals of the answers, in order; tells once of answers that no reward speaks of."""
+        named = self.named(cases)
+        self._warn_of_silence(cases, named)
+        return Scored(named, [self._total(case, row) for case, row in zip(cases, named, strict=True)])
+
+    def named(self, cases: Sequence[Case]) -> list[dict[str, float | None]]:
+        """Every reward of the answers by its name, in order; a reward model's score unclipped."""
         named: list[dict[str, float | None]] = [{} for _ in cases]
-        total = [0.0] * len(cases)
         if self.model:
-            for number, score in enumerate(self.model(cases)):
-                bounded = score if self.clip is None else min(max(score, -self.clip), self.clip)
-                named[number][REWARD_MODEL] = score
-                total[number] += self.model_weight * bounded
+            for row, score in zip(named, self.model(cases), strict=True):
+                row[REWARD_MODEL] = score
         if self.scorer:
             golds = [json.loads(case.task["gold"]) for case in cases]
             messages = [json.loads(case.task["prompt"]) for case in cases]
@@ -176,13 +180,27 @@ class Scores:
                 if error.row is None:
                     raise
                 raise ConfigError(f"{where(cases[error.row].task)}: {error}") from error
-            for number, row in enumerate(rows):
-                named[number] |= row
-                total[number] += rewards.total(row, self.scorer.weights)
-        if self.missing_eos_penalty:
-            for number, case in enumerate(cases):
-                total[number] -= 0.0 if case.completion.finished else self.missing_eos_penalty
-        return Scored(named, total)
+            named = [{**known, **row} for known, row in zip(named, rows, strict=True)]
+        return named
+
+    def _total(self, case: Case, row: dict[str, float | None]) -> float:
+        total = 0.0
+        if self.model:
+            score = row[REWARD_MODEL]
+            total += self.model_weight * (score if self.clip is None else min(max(score, -self.clip), self.clip))
+        if self.scorer:
+            total += rewards.total({name: row[name] for name in self.scorer.names}, self.scorer.weights)
+        if self.missing_eos_penalty and not case.completion.finished:
+            total -= self.missing_eos_penalty
+        return total
+
+    def _warn_of_silence(self, cases: Sequence[Case], named: list[dict[str, float | None]]) -> None:
+        silent = [case for case, row in zip(cases, named, strict=True) if all(said is None for said in row.values())]
+        if silent and not self._told:
+            self._told = True
+            logs.warn(f"{where(silent[0].task)}: no reward says anything about {len(silent)} of {len(cases)} answers, "
+                      "such as this row's, which are trained on as worth 0; add a reward that does (docs/rewards.md), "
+                      "such as format, or leave such rows out")  # fmt: skip
 
 
 def cases_of(answers: Answers, tasks: Sequence[dict[str, Any]], decode: Callable[[list[int]], str]) -> list[Case]:

@@ -11,7 +11,7 @@ from bedside.ppo.vllm_client import VLLMSampler
 if TYPE_CHECKING:
     import torch
 
-    from bedside.ppo.rollout import Drawing
+    from bedside.ppo.rollout import Drawing, Rollout
 
 
 class Served:
@@ -36,6 +36,20 @@ class Served:
         padded = [row + [drawing.pad] * (drawing.longest - len(row)) for row in found]
         return torch.tensor(padded, device=prompts.device)
 
+    def gaps(self, made: Rollout) -> torch.Tensor:
+        """`log pi - log q` of every token of the last answers: the policy as the trainer computes it, and as the
+        server that sampled them does; empty where the server does not say."""
+        import torch
+
+        found = [torch.empty(0)]
+        for batch, rows in zip(made.micro, made.rows, strict=True):
+            for place, row in enumerate(rows.tolist()):
+                theirs = torch.tensor(self.sampler.logps[row])
+                ours = batch["logps"][place, : int(batch["mask"][place].sum())].float().cpu()
+                if len(theirs) == len(ours):
+                    found.append(ours - theirs)
+        return torch.cat(found)
+
     def _sync(self, model: Any, step: int) -> None:
         """The weights of this step, once."""
         from bedside import launch
@@ -46,5 +60,6 @@ class Served:
         self.step = step
 
     def close(self) -> None:
-        """The server forgets the policy, and its files go."""
+        """The server forgets the policy, and its files go; who draws again hands over the weights again."""
         self.sampler.close()
+        self.step = None

@@ -24,6 +24,7 @@ from bedside.ppo.scores import Case, Scored, Scores, cases_of, where
 from bedside.rewards.completion import asked
 from bedside.rollouts.samples import Sample
 
+_TOGETHER = 64  # answers sampled at once, if nothing else is said: their cache of keys and values is what they cost
 _UPDATE = ("policy_loss", "value_loss", "clip_fraction", "value_clip_fraction", "approximate_kl", "ratio")
 
 
@@ -34,7 +35,7 @@ class PPOTrainer(Evaluated, Kept, Trainer):
     (nats an answer), `length`, `eos`, `format`, `entropy`, `explained_variance`, `kl_coef`, `first_ratio_gap`
     (largest |log ratio| of the first micro-batch: 0 where sampling and training compute alike); of updates
     `policy_loss`, `value_loss`, `clip_fraction`, `value_clip_fraction`, `approximate_kl`, `ratio`, and the gradient
-    norms of both.
+    norms of both. With a vLLM server also `sampling_ratio` and `sampling_gap`: what is trained against what sampled.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss divides by the tokens of the whole optimizer step
@@ -59,7 +60,6 @@ class PPOTrainer(Evaluated, Kept, Trainer):
         self.scores, self.drawing, self.decode, self.server, self.samples = scores, drawing, decode, server, samples
         self.updates_per_rollout = args.num_ppo_epochs * args.num_mini_batches
         self.kl_coef = args.kl_coef
-        self.state_of_ppo: dict[str, float] = {}
         self._updates: list[tuple[list[dict], torch.Tensor]] | None = None
         self._sums: torch.Tensor | None = None  # of _UPDATE over tokens since the last log, and the tokens
         self._norms: dict[str, float] = {}
@@ -111,10 +111,20 @@ class PPOTrainer(Evaluated, Kept, Trainer):
             generator = torch.Generator().manual_seed(rollout.row_seed(args.seed, step, -1))
             mini = mini_batches(answers, args.num_mini_batches, args.per_device_train_batch_size, generator)
             made = rollout.score(self._roles, answers, [rows for part in mini for rows in part], args.temperature)
+        if self.server is not None:
+            made.measures |= self._against_server(self.server.gaps(made))
         totals = torch.tensor(scored.total, device=answers.mask.device)
         rollout.credit(made, totals, self.kl_coef, args.gamma, args.lam, self._reduce)
         self._tell(step, cases, scored, answers, made)
         return self._in_updates(made, [len(part) for part in mini], generator)
+
+    def _against_server(self, gaps: torch.Tensor) -> dict[str, float]:
+        """The importance ratio of the policy that is trained over the server's that sampled, and the largest gap of
+        this process, in nats: numerics alone make it differ from 1, unless the server has other weights."""
+        if not len(gaps):
+            return {}
+        gaps = gaps.to(self.args.device)
+        return {"sampling_ratio": self._mean(gaps.exp()), "sampling_gap": float(gaps.abs().max())}
 
     def _seeds(self, batch: dict[str, torch.Tensor], step: int) -> list[int]:
         """One for each row, by its place in the rollout of all processes."""
@@ -127,13 +137,21 @@ class PPOTrainer(Evaluated, Kept, Trainer):
         if self.server is not None:
             completions = self.server.draw(self._roles, prompts, mask, drawing, seeds, self.state.global_step)
         else:
-            size, together = self.args.rollout_batch_size or len(prompts), launch.cut_into_shards(self)
-            completions = torch.cat([
-                rollout.draw(self._roles, prompts[at : at + size], mask[at : at + size], drawing,
-                             seeds[at : at + size], together)
-                for at in range(0, len(prompts), size)
-            ])  # fmt: skip
+            size = self.args.rollout_batch_size or min(len(prompts), _TOGETHER)
+            parts = [slice(at, at + size) for at in range(0, len(prompts), size)]
+            completions = torch.cat([self._drawn(prompts[at], mask[at], drawing, seeds[at]) for at in parts])
         return rollout.answers_of(prompts, mask, completions, drawing.stops)
+
+    def _drawn(
+        self, prompts: torch.Tensor, mask: torch.Tensor, drawing: rollout.Drawing, seeds: Sequence[int]
+    ) -> torch.Tensor:
+        try:
+            return rollout.draw(self._roles, prompts, mask, drawing, seeds, launch.cut_into_shards(self))
+        except torch.OutOfMemoryError:
+            raise ConfigError(
+                f"the GPU's memory does not hold {len(prompts)} answers that are sampled at once; lower "
+                "--rollout_batch_size (the answers stay the same) or --response_length"
+            ) from None
 
     def _in_updates(self, made: rollout.Rollout, sizes: list[int], generator: torch.Generator) -> list[tuple]:
         """The mini-batches `num_ppo_epochs` times, in an order of their own each time."""
@@ -163,13 +181,13 @@ class PPOTrainer(Evaluated, Kept, Trainer):
             "kl_coef": self.kl_coef,
             **made.measures,
         }
-        self.log({name: value for name, value in measures.items() if value is not None})
         if self.samples is not None:
             self.samples.add(step, (
                 Sample(where(case.task), asked(json.loads(case.task["prompt"])), case.completion.text,
                        case.completion.finished, named, total, float(kl[row]), case.completion.tokens)
                 for row, (case, named, total) in enumerate(zip(cases, scored.named, scored.total, strict=True))
             ))  # fmt: skip
+        self.log({name: value for name, value in measures.items() if value is not None})
         if self.args.adaptive_kl:
             count = len(cases) * self.accelerator.num_processes
             args = self.args

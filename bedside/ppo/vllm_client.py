@@ -61,6 +61,7 @@ class VLLMSampler:
         self._delivery = vllm_delivery.Delivery(self.server, directory)
         self.model_name, self.context = self._model(model_name)
         self.holds = self._holds()
+        self.logps: list[list[float]] = []  # of the last answers' tokens, by the server's own word
         self.synced: str | None = None  # label of the weights that answers must come from
         self._asked = self.model_name  # what requests name: an adapter has a name of its own for each version
         self._token = uuid.uuid4().hex[:8]  # no other run, and no earlier life of this one, has these labels
@@ -166,15 +167,16 @@ class VLLMSampler:
             "model": self._asked, "max_tokens": max_new_tokens, "temperature": temperature, "top_p": 1.0, "top_k": 0,
             "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "n": 1,
             "min_tokens": 0, "stop": [], "stop_token_ids": list(stop_ids), "ignore_eos": True, "stream": False,
-            "add_special_tokens": False, "return_token_ids": True,
+            "add_special_tokens": False, "return_token_ids": True, "logprobs": 0,
         }  # fmt: skip
         bodies = [shared | {"prompt": list(ids), "seed": s} for ids, s in zip(prompt_ids, seeds, strict=True)]
-        found = self._all(bodies)
+        answers = self._all(bodies)
+        found, self.logps = [ids for ids, _ in answers], [logps for _, logps in answers]
         if self._asked == self.model_name and self._holds()["label"] != self.synced:
             raise ConfigError(self._lost())
         return found
 
-    def _all(self, bodies: list[dict[str, Any]]) -> list[list[int]]:
+    def _all(self, bodies: list[dict[str, Any]]) -> list[tuple[list[int], list[float]]]:
         """One request a row, since a request has one seed; the server makes batches of them."""
         if not bodies:
             return []
@@ -185,7 +187,8 @@ class VLLMSampler:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _one(self, body: dict[str, Any]) -> list[int]:
+    def _one(self, body: dict[str, Any]) -> tuple[list[int], list[float]]:
+        """The answer's ids, and what the server says of them: log-probabilities, none from a server without."""
         try:
             reply = self.server.post("/v1/completions", body)
         except Refused as refusal:
@@ -203,7 +206,7 @@ class VLLMSampler:
                 f"{self.server.url}: ended an answer after {len(ids)} tokens ({choice['finish_reason']}), neither at "
                 f"a stop token nor at its limit of {body['max_tokens']}; its log says more"
             )
-        return ids
+        return ids, list((choice.get("logprobs") or {}).get("token_logprobs") or [])
 
     def _lost(self) -> str:
         return (

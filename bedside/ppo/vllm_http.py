@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import os
 import time
@@ -12,8 +11,8 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
-from bedside import logs
 from bedside.errors import ConfigError
+from bedside.openers import opener
 
 _FLAG = "--vllm_server_base_url"
 _PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before a request is sent again: a server that restarts needs longer
@@ -29,31 +28,18 @@ class Refused(ConfigError):
         super().__init__(f"HTTP {status}: {reason}")
 
 
-class _Here(urllib.request.HTTPRedirectHandler):
-    """The key goes to the address that was given, and to no other."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 class Server:
     """A server at `url`, asked by `get` and `post`. `command` starts one, and stands in the messages."""
 
     def __init__(self, url: str, timeout: float, command: str):
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{_FLAG} {url}: expected an address such as http://127.0.0.1:8000")
+        url = url if "://" in url else f"http://{url}"
+        self._opener = opener(url, _FLAG)  # ConfigError for what is no address
+        parts = urlsplit(url)
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/").removesuffix("/v1")
         self.timeout, self.command = timeout, command
         self._headers = {"Content-Type": "application/json"}
         if key := os.environ.get("VLLM_API_KEY"):
             self._headers["Authorization"] = f"Bearer {key}"
-        local = is_loopback(parts.hostname)
-        if not local and parts.scheme == "http":
-            logs.warn(f"{_FLAG} {url}: another machine, without encryption; whoever is on the way reads along")
-        # A proxy that is set for the internet knows nothing of addresses of this machine.
-        proxies = [urllib.request.ProxyHandler({})] if local else []
-        self._opener = urllib.request.build_opener(_Here(), *proxies)
 
     def get(self, path: str) -> Any:
         """The JSON at `path`."""
@@ -119,11 +105,3 @@ def _refused(error: urllib.error.HTTPError, url: str) -> Refused | ConfigError:
     except (ValueError, AttributeError):
         text = text.strip() or str(error.reason)
     return Refused(error.code, text[:_TAIL])
-
-
-def is_loopback(host: str) -> bool:
-    """True for an address that never leaves this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

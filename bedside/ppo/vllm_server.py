@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from bedside import errors, lineage, models
 from bedside.errors import ConfigError
-from bedside.ppo.vllm_http import is_loopback
+from bedside.openers import is_loopback
 
 _ROOT = Path(__file__).resolve().parents[2]
 _RECEIVER = "bedside.ppo.vllm_worker.WeightReceiver"
@@ -66,6 +66,7 @@ def start(argv: list[str], environment: dict[str, str], python: str = sys.execut
     command = [
         python, "-m", "vllm.entrypoints.openai.api_server", "--model", base, "--host", args.host, "--port",
         str(args.port), "--worker-extension-cls", _RECEIVER, "--generation-config", "vllm",
+        "--logprobs-mode", "processed_logprobs",  # those of what is sampled, at its temperature
         "--disable-uvicorn-access-log", "--enable-lora", "--max-loras", "1", "--max-cpu-loras", "2",
         "--max-lora-rank", str(rank),
     ]  # fmt: skip

@@ -187,8 +187,8 @@ def _plain_linears(head: torch.nn.Module) -> list[torch.nn.Linear]:
 def install(model: Any) -> Any:
     """Let a causal LM's forward return log-probabilities: `model(..., labels=labels, token_logprobs=True)`.
 
-    It then returns `(B, T - 1)`: log p of `labels[:, 1:]` given what stands before, 0 where a label is -100; logits are
-    divided by `temperature`. With `token_entropy=True` it returns that and the entropies, `(B, T - 1)`. Without
+    It then returns `(B, T - 1)`: log p of `labels[:, 1:]` given what stands before, 0 where a label is -100. Logits
+    are divided by `temperature`. With `token_entropy=True` it returns that and the entropies, `(B, T - 1)`. Without
     `token_logprobs` the forward is the model's own. `model` is the causal LM or a PEFT model around one, not yet
     wrapped for several processes; it is the forward that is replaced, because wrappers act on nothing else.
     """

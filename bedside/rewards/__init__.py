@@ -15,7 +15,7 @@ from bedside.rewards import choice, format, judge, number, python, red_flags, st
 from bedside.rewards.accuracy import Accuracy, kind_of
 from bedside.rewards.completion import Completion
 from bedside.rewards.names import Names
-from bedside.rewards.reward import FOREIGN, FORMAT, SHAPING, Gold, Messages, Reward, each
+from bedside.rewards.reward import FOREIGN, FORMAT, SHAPING, Counts, Gold, Messages, Reward, each
 
 __all__ = ["REWARDS", "Completion", "Options", "Reward", "Scorer", "resolve", "total"]
 
@@ -128,9 +128,10 @@ class Scorer:
         columns = [reward.score(completions, golds, messages) for reward in self.rewards]
         return [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
-    def told(self) -> list[str]:
-        """Lines for the end of a run: what a judge cost."""
-        return [line for reward in self.rewards for line in reward.told()]
+    def told(self, summed: Counts = list) -> list[str]:
+        """Lines for the end of a run: what a judge cost. `summed` adds counts of all processes; without it they are
+        this one's."""
+        return [line for reward in self.rewards for line in reward.told(summed)]
 
 
 def resolve(names: list[str], weights: list[float] | None = None, **options: Any) -> Scorer:

@@ -1,7 +1,7 @@
 """A language model as a judge, behind any OpenAI-compatible `/v1/chat/completions`.
 
 A judgement is paid for once: it lies in a cache on disk under a hash of model and prompt (no text of a patient). A
-judgement that fails or cannot be read is None and counted; too many of them stop the run.
+judgement that fails or cannot be read is None and counted; too many of the latest ones stop the run.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ from typing import Any
 import bedside.rewards.rubric as rubric
 from bedside import logs
 from bedside.errors import ConfigError
+from bedside.openers import opener, target
 from bedside.rewards.completion import Completion, parts
-from bedside.rewards.reward import Gold, Messages
+from bedside.rewards.reward import Counts, Gold, Messages
 
 _TRY_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _LONGEST_WAIT = 60.0  # seconds, whatever a server asks for
-_ENOUGH = 10  # judgements before their failures say something
+_WINDOW = 100  # the latest judgements: a judge that dies late has a long good record
+_ENOUGH = 20  # judgements before their failures say something
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,14 @@ class Judge:
         if problems := settings.problems():
             raise ConfigError(problems)
         self.settings, self._sleep = settings, sleep
+        self._opener = opener(settings.url, "--judge_url")
         self._rubric = Path(settings.rubric).read_text(encoding="utf-8") if settings.rubric else None
         self._known = _load(settings.cache)
         if settings.cache:
             Path(settings.cache).parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self.asked = self.failed = self.cached = self.tokens_in = self.tokens_out = 0
+        self._latest: deque[bool] = deque(maxlen=_WINDOW)  # True for a failure
         self.last_failure = ""
 
     def score(self, completions: list[Completion], golds: list[Gold], messages: list[Messages]) -> list[float | None]:
@@ -93,16 +98,18 @@ class Judge:
         self.cached += sum(bool(key) and key in self._known for key in keys)
         with ThreadPoolExecutor(max_workers=self.settings.concurrency) as pool:
             made = dict(zip(waiting, pool.map(self._judged, waiting.keys(), waiting.values()), strict=True))
-        self._stop_at_failures()
         return [0.0 if key is None else self._known.get(key, made.get(key)) for key in keys]
 
-    def told(self) -> list[str]:
-        """What the judge was asked and what it cost, as a line."""
+    def told(self, summed: Counts = list) -> list[str]:
+        """What the judge was asked and what it cost, as a line; `summed` adds the counts of all processes."""
         used = self.settings
-        cost = (self.tokens_in * used.price_in + self.tokens_out * used.price_out) / 1e6
+        asked, cached, failed, read, written = summed(
+            [self.asked, self.cached, self.failed, self.tokens_in, self.tokens_out]
+        )
+        cost = (read * used.price_in + written * used.price_out) / 1e6
         line = (
-            f"judge {used.model}: {self.asked} asked, {self.cached} from the cache, {self.failed} failed; "
-            f"{self.tokens_in} prompt and {self.tokens_out} completion tokens"
+            f"judge {used.model}: {asked} asked, {cached} from the cache, {failed} failed; "
+            f"{read} prompt and {written} completion tokens"
         )
         return [f"{line}, {cost:.4f} in the currency of the prices" if used.price_in or used.price_out else line]
 
@@ -119,9 +126,12 @@ class Judge:
         except _Failed as failure:
             with self._lock:
                 self.asked, self.failed, self.last_failure = self.asked + 1, self.failed + 1, str(failure)
+                self._latest.append(True)
+                self._stop_at_failures()
             return None
         with self._lock:
             self.asked += 1
+            self._latest.append(False)
             self._known[key] = score
             if self.settings.cache:
                 with open(self.settings.cache, "a", encoding="utf-8") as file:
@@ -140,7 +150,7 @@ class Judge:
                     raise _Failed(reason) from None
             except (OSError, http.client.HTTPException) as error:  # also timeouts and URLError
                 reason, wait = f"no reply ({getattr(error, 'reason', error)})", None
-            except (ValueError, KeyError, IndexError, TypeError):
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError):  # no JSON, or of another shape
                 raise _Failed("a reply that is no chat completion") from None
             if attempt < self.settings.retries:
                 self._sleep(min(_LONGEST_WAIT, 0.5 * 2**attempt if wait is None else wait))
@@ -152,7 +162,7 @@ class Judge:
         if key := os.environ.get(self.settings.key_variable, "").strip():
             headers["Authorization"] = f"Bearer {key}"
         request = urllib.request.Request(self._address(), json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=self.settings.timeout) as response:
+        with self._opener.open(request, timeout=self.settings.timeout) as response:
             reply = json.load(response)
         usage = reply.get("usage") or {}
         with self._lock:
@@ -172,13 +182,20 @@ class Judge:
             raise ConfigError(
                 f"judge {self._address()}: HTTP {error.code}; the environment variable {variable} {state}"
             )
+        if 300 <= error.code < 400:
+            raise ConfigError(
+                f"judge {self._address()}: HTTP {error.code}, sends on to {target(error.headers)}; key and text go to "
+                "the address that was given only. Give --judge_url the one that answers"
+            )
         if error.code == 404:
             raise ConfigError(f"judge {self._address()}: HTTP 404; check the URL and the model {self.settings.model}")
 
     def _stop_at_failures(self) -> None:
-        if self.asked >= _ENOUGH and self.failed > self.settings.max_failures * self.asked:
+        """ConfigError as soon as the latest judgements say so: those that wait would each time out in turn."""
+        failed, latest = sum(self._latest), len(self._latest)
+        if latest >= _ENOUGH and failed > self.settings.max_failures * latest:
             raise ConfigError(
-                f"judge {self.settings.model}: {self.failed} of {self.asked} judgements failed, more than "
+                f"judge {self.settings.model}: {failed} of the last {latest} judgements failed, more than "
                 f"{self.settings.max_failures:.0%}; the last one: {self.last_failure}. Mend the judge, "
                 "or drop the reward"
             )

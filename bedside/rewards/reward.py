@@ -9,6 +9,7 @@ from bedside.rewards.completion import Completion
 Gold = dict[str, Any]
 Messages = list[dict[str, Any]]
 One = Callable[[Completion, Gold, Messages], float | None]
+Counts = Callable[[list[int]], list[int]]
 Many = Callable[[list[Completion], list[Gold], list[Messages]], list[float | None]]
 
 VERIFIABLE, FORMAT, SHAPING, FOREIGN = "verifiable", "format", "shaping", "foreign"
@@ -23,7 +24,8 @@ class Reward:
     role: str = VERIFIABLE
     needs: str = "answer"
     most: int | None = None  # rows of its self-test: few for a judge, whose answers are paid for
-    told: Callable[[], list[str]] = list  # lines for the end of a run, such as what a judge cost
+    # Lines for the end of a run, such as what a judge cost; what it is given adds the counts of all processes.
+    told: Callable[[Counts], list[str]] = lambda summed: []
 
 
 def each(one: One) -> Many:

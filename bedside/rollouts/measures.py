@@ -19,7 +19,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "value_loss": (),
     "explained_variance": (),  # of the returns, by the critic [1 is all]
     "clip_fraction": ("clip_ratio/region_mean",),  # tokens whose ratio was clipped [share]
-    "ratio": ("sampling/importance_sampling_ratio/mean",),  # new policy over the one that sampled
+    "ratio": ("sampling/importance_sampling_ratio/mean",),  # updated policy over the one before the update
 }
 _TRL_LENGTH = "completions/mean_length"
 

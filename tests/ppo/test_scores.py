@@ -199,3 +199,14 @@ def test_each_part_may_be_absent():
     )
     alone = Scores(None, scorer([{"format": 1.0}, {"format": None}], [3.0]), missing_eos_penalty=0.0)
     assert alone(cases) == ([{"format": 1.0}, {"format": None}], [3.0, 0.0]) and alone.names == ["format"]
+
+
+def test_answers_that_no_reward_speaks_of_are_told_once(caplog):
+    silent = Scores(None, scorer([{"format": 1.0}, {"format": None}, {"format": None}], [1.0]))
+    cases = [case("a"), case("b"), case("c")]
+    assert silent(cases).total == [1.0, 0.0, 0.0] and silent(cases).total == [1.0, 0.0, 0.0]
+    told = "toy.jsonl:3: no reward says anything about 2 of 3 answers, such as this row's, which are trained on as"
+    assert caplog.text.count(told) == 1
+    caplog.clear()
+    Scores(lambda cases: [1.0, 2.0, 3.0], silent.scorer)(cases)
+    assert not caplog.text, "a reward model speaks of every answer"

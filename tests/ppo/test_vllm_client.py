@@ -72,7 +72,7 @@ def test_rows_come_back_in_order_and_every_field_of_sampling_is_set(toy, model):
         "model": name, "prompt": [1, 30], "max_tokens": 3, "temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": 0.0,
         "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "n": 1, "min_tokens": 0,
         "stop": [], "stop_token_ids": [2, 9], "ignore_eos": True, "stream": False, "add_special_tokens": False,
-        "return_token_ids": True,
+        "return_token_ids": True, "logprobs": 0,
     }  # fmt: skip
     sampler.complete(PROMPTS, 3, 0.7, [2, 9], seed=[7, 8, 9])
     assert sorted(body["seed"] for body in toy.bodies("/v1/completions")[3:]) == [7, 8, 9]

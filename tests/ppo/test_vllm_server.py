@@ -25,6 +25,7 @@ def test_a_base_is_served_on_this_machine_with_room_for_the_weights():
     assert command == [
         "python", "-m", "vllm.entrypoints.openai.api_server", "--model", str(STARTER), "--host", "127.0.0.1", "--port",
         "8000", "--worker-extension-cls", "bedside.ppo.vllm_worker.WeightReceiver", "--generation-config", "vllm",
+        "--logprobs-mode", "processed_logprobs",
         "--disable-uvicorn-access-log", "--enable-lora", "--max-loras", "1", "--max-cpu-loras", "2", "--max-lora-rank",
         "16", "--max-model-len", "2048",
     ]  # fmt: skip

@@ -4,20 +4,24 @@ sh run_tests.sh tests/rewards/test_judge.py
 """
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from bedside import rewards
-from bedside.errors import ConfigError
+from bedside import logs, openers, rewards, settle_rollouts
+from bedside.errors import Alarmed, ConfigError
 from bedside.rewards import Completion, judge, rubric
+from bedside.stage_args import RewardArguments
 
 ASKED = [{"role": "user", "content": "I have a fever. What is it?"}]
 
 
 class Server(ThreadingHTTPServer):
-    """Replies are taken in turn (the last one stays): a text, or (status, headers)."""
+    """Replies are taken in turn (the last one stays): a text, the JSON of a whole reply, or (status, headers)."""
 
     def __init__(self, *replies):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -43,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
             server.gate.wait(5)
         with server.lock:
             server.together -= 1
-        status, headers = (200, {}) if isinstance(reply, str) else reply
+        status, headers = reply if isinstance(reply, tuple) else (200, {})
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -51,6 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         if status == 200:
             usage = {"prompt_tokens": 100, "completion_tokens": 10}
             message = {"choices": [{"message": {"content": reply}}], "usage": usage}
+            message = message if isinstance(reply, str) else reply
             self.wfile.write(json.dumps(message).encode())
 
     def log_message(self, *args):
@@ -174,11 +179,79 @@ def test_a_verdict_is_read(reply, wanted):
 
 
 def test_too_many_failures_stop_the_run(serve):
-    made = make(serve("I cannot say."), max_failures=0.5)
+    server = serve("I cannot say.")
+    made = make(server, max_failures=0.5, concurrency=1)
+    assert ask(made, *(f"Flu {number}." for number in range(19))) == [None] * 19
+    told = r"judge m: 20 of the last 20 judgements failed, more than 50%; the last one: no single last line"
+    with pytest.raises(ConfigError, match=told):
+        ask(made, *(f"Cold {number}." for number in range(50)))
+    assert len(server.seen) < 25, "the others of the batch are not asked about one after the other"
+
+
+def test_a_judge_that_dies_late_stops_the_run_soon(serve):
+    server = serve(*["SCORE: 6"] * 200, (400, {}))
+    made = make(server, concurrency=1)
+    assert ask(made, *(f"Flu {number}." for number in range(200))) == [0.6] * 200
+    assert ask(made, *(f"Cold {number}." for number in range(20))) == [None] * 20
     with pytest.raises(
-        ConfigError, match=r"judge m: 12 of 12 judgements failed, more than 50%; the last one: no single last line"
+        ConfigError, match="21 of the last 100 judgements failed, more than 20%; the last one: HTTP 400"
     ):
-        ask(made, *(f"Flu {number}." for number in range(12)))
+        ask(made, "Gout.")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        [],
+        ["SCORE: 6"],
+        None,
+        {"choices": []},
+        {"choices": [["SCORE: 6"]]},
+        {"choices": [{"message": {"content": "SCORE: 6"}}], "usage": [100, 10]},
+        {"choices": [{"message": {"content": "SCORE: 6"}}], "usage": {"prompt_tokens": [100]}},
+    ],
+)
+def test_json_of_another_shape_is_a_failed_judgement(serve, reply):
+    made = make(serve(reply))
+    assert ask(made, "Flu.") == [None]
+    assert (made.asked, made.failed, made.last_failure) == (1, 1, "a reply that is no chat completion")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_takes_neither_key_nor_text_elsewhere(serve, status, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    other = serve("SCORE: 10")
+    server = serve((status, {"Location": f"http://user:word@127.0.0.1:{other.server_port}/v1/x?token=t"}))
+    told = f"HTTP {status}, sends on to http://127.0.0.1:{other.server_port}/v1/x; key .* Give --judge_url the one"
+    with pytest.raises(ConfigError, match=told):
+        ask(make(server), "Flu.")
+    assert other.seen == [] and len(server.seen) == 1
+
+
+def test_a_judge_on_this_machine_is_not_asked_through_a_proxy(serve, monkeypatch):
+    proxy, server = serve("SCORE: 1"), serve("SCORE: 6")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert ask(make(server), "Flu.") == [0.6]
+    assert proxy.seen == [] and len(server.seen) == 1
+    away = judge.Judge(judge.Settings("http://judge.invalid/v1", "m"), [].append)
+    assert ask(away, "Flu.") == [0.1], "other machines are asked through it"
+
+
+def test_text_that_leaves_the_machine_in_clear_is_told(caplog):
+    for url in ("http://127.0.0.1:1/v1", "http://localhost/v1", "http://[::1]:8000", "https://judge.example/v1"):
+        openers.opener(url, "--judge_url")
+    assert caplog.text == ""
+    judge.Judge(judge.Settings("http://judge.example/v1", "m"))
+    assert "--judge_url http://judge.example/v1: another machine, without encryption" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[::1/v1", "http://host:port/v1"])
+def test_what_is_no_address_is_told(url):
+    with pytest.raises(ConfigError, match="expected an address such as http://127.0.0.1:8000"):
+        rewards.resolve(["judge"], judge_url=url, judge_model="m")
 
 
 @pytest.mark.parametrize(
@@ -212,6 +285,68 @@ def test_the_self_test_asks_about_few_rows(serve):
     rows = [{"gold": {"answer": f"fever {number}"}, "prompt": ASKED} for number in range(100)]
     assert selftest.check(scorer, rows)[0].rows == 8
     assert len(server.seen) <= 24 and scorer.told()[0].startswith(f"judge m: {len(server.seen)} asked")
+
+
+@pytest.mark.parametrize("rank, asked", [("0", True), ("1", False)])
+def test_one_process_pays_for_the_self_test(serve, tmp_path, monkeypatch, rank, asked):
+    monkeypatch.setenv("RANK", rank)
+    server = serve("SCORE: 5")
+    own = RewardArguments(reward_funcs="judge", judge_url=server.url, judge_model="m")
+    rows = [{"gold": json.dumps({"answer": f"fever {number}"}), "prompt": json.dumps(ASKED)} for number in range(9)]
+    assert settle_rollouts.tested(own, tmp_path, rows).names == ["judge"]
+    assert bool(server.seen) is asked
+
+
+def test_a_run_ends_with_what_its_judge_cost_also_where_it_is_stopped(serve, caplog):
+    caplog.set_level("INFO", logger="bedside")
+    logs.LOGGER.propagate = True
+    scorer = rewards.resolve(["judge"], judge_url=serve("SCORE: 5").url, judge_model="m")
+    scorer.score([Completion("Flu.", True)], [{}], [ASKED])
+    line = "judge m: 1 asked, 0 from the cache, 0 failed; 100 prompt and 10 completion tokens"
+    with settle_rollouts.costs(scorer):
+        pass
+    assert caplog.messages == [line]
+    for stop in (Alarmed("KL"), ConfigError("judge"), KeyboardInterrupt()):
+        caplog.clear()
+        with pytest.raises(type(stop)), settle_rollouts.costs(scorer):
+            raise stop
+        assert caplog.messages == [line]
+    caplog.clear()
+    settle_rollouts.tell_costs(None)
+    settle_rollouts.tell_costs(rewards.resolve(["accuracy"]))
+    assert caplog.messages == []
+
+
+_PROCESS = """
+import sys
+import torch.distributed as dist
+from bedside import logs, rewards, settle_rollouts
+from bedside.rewards.judge import Judge, Settings
+
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
+logs.setup()
+judge = Judge(Settings("http://127.0.0.1:9/v1", "m", price_in=1e6))
+judge.asked, judge.cached, judge.failed, judge.tokens_in, judge.tokens_out = 10 + rank, rank, 1, 100, 7
+settle_rollouts.tell_costs(rewards.Scorer((rewards.Reward("judge", judge.score, told=judge.told),), [1.0]))
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+def test_the_costs_of_all_processes_are_told_once(tmp_path):
+    command = [sys.executable, "-c", _PROCESS]
+    running = [
+        subprocess.Popen(
+            [*command, str(rank), str(tmp_path / "meet")], stderr=subprocess.PIPE, text=True,
+            env=os.environ | {"RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    told = [one.communicate(timeout=120)[1] for one in running]
+    assert [one.returncode for one in running] == [0, 0], told
+    line = "judge m: 21 asked, 1 from the cache, 2 failed; 200 prompt and 14 completion tokens, 200.0000 in the"
+    assert line in told[0] and "judge m" not in told[1]
 
 
 def test_an_instruction_in_an_answer_stays_between_the_marks():

@@ -231,7 +231,7 @@ def test_a_shared_reward_model_scores_as_one_by_itself(sft, rm, data, tmp_path, 
     for share in ("yes", "no"):
         output = tmp_path / share
         ppo_training.main(flags(sft, data, output, "--reward_model_path", rm, "--share_reward_base", share,
-                                "--total_episodes", "4", "--response_length", "40"))  # fmt: skip
+                                "--total_episodes", "8", "--response_length", "40"))  # fmt: skip
         scored.append(first_rewards(output)["reward_model"])
         assert lineage.read(output)["inputs"]["rewards"]["reward_model"]["shared"] == (share == "yes")
     assert scored[0] == pytest.approx(scored[1], abs=1e-5) and scored[0] != 0.0
@@ -247,11 +247,11 @@ def test_a_reward_model_of_another_base_reads_answers_in_its_own_template(sft, s
 
 
 def test_verifiable_rewards_alone_and_beside_a_reward_model(sft, rm, data, tmp_path, capsys):
-    ppo_training.main(flags(sft, data, tmp_path / "alone", "--total_episodes", "4"))
+    ppo_training.main(flags(sft, data, tmp_path / "alone", "--total_episodes", "8"))
     assert first_rewards(tmp_path / "alone").keys() == {"accuracy", "format"}
     more = ("--reward_model_path", rm, "--reward_model_weight", "2", "--reward_funcs", "format",
             f"{data.parent}/toy.py:sums", "--reward_weights", "0.5", "3", "--missing_eos_penalty", "0")  # fmt: skip
-    ppo_training.main(flags(sft, data, tmp_path / "both", *more, "--total_episodes", "4"))
+    ppo_training.main(flags(sft, data, tmp_path / "both", *more, "--total_episodes", "8"))
     found = first_rewards(tmp_path / "both")
     assert found.keys() == {"reward_model", "format", "sums"}
     total = 2 * found["reward_model"] + 0.5 * found["format"] + 3 * found["sums"]
@@ -271,8 +271,10 @@ WRONG = {
     "whole modules": ("--lora_modules_to_save embed_tokens", "embed_tokens: whole modules cannot differ between"),
     "a typo in a reward": ("--reward_funcs acuracy", "reward acuracy: did you mean accuracy"),
     "nothing rewards": ("--reward_funcs none", "nothing to reward: give --reward_model_path"),
-    "weight of nothing": ("--reward_model_weight 2", "--reward_model_weight: needs --reward_model_path"),
-    "sharing nothing": ("--share_reward_base no", "--share_reward_base no: needs --reward_model_path"),
+    "weight of nothing": ("--reward_model_weight 2", "--reward_model_weight: has a meaning with --rew"),
+    "sharing nothing": ("--share_reward_base no", "--share_reward_base: has a meaning"),
+    "one rollout": ("--total_episodes 4", "has 1 rollout.* the policy would stay as it is; give more than"),
+    "a template that is not read": ("--reward_model_path {rm} --reward_template_name qwen3", "reads the policy's"),
     "sharing another base": ("--reward_model_path {stranger} --share_reward_base yes", "whole model, not an adapter"),
     "a reward that raises": ("--reward_funcs {toy}:raises", r"tasks.jsonl:1: reward .*toy.py:raises: raised KeyError"),
     "a reward of text": ("--reward_funcs {toy}:words", "tasks.jsonl:1: reward .*:words: returned str, expected"),
@@ -335,7 +337,7 @@ def test_fewer_questions_than_a_rollout_come_again(sft, rm, tmp_path, capsys):
 
 def test_held_out_rows_that_are_trained_on_are_told(sft, rm, data, tmp_path, capsys):
     ppo_training.main(flags(sft, data, tmp_path / "out", "--reward_model_path", rm, "--validation_file_dir", data,
-                            "--exam_samples", "2", "--total_episodes", "4"))  # fmt: skip
+                            "--exam_samples", "2", "--total_episodes", "8"))  # fmt: skip
     assert "warning: validation files are training files" in capsys.readouterr().err
     assert metrics(tmp_path / "out")["heldout_tasks"] == 2
 
@@ -380,10 +382,10 @@ def test_medicalgpts_command(sft, rm, data, tmp_path):
         --sft_model_path {sft} --reward_model_path {rm} --template_name qwen3 --torch_dtype bfloat16 --bf16
         --train_file_dir {data} --validation_file_dir {data} --max_source_length 256 --response_length 12
         --per_device_train_batch_size 1 --gradient_accumulation_steps 4 --gradient_checkpointing True --do_train
-        --total_episodes 4 --output_dir {tmp_path}/out --missing_eos_penalty 1.0 --eval_strategy steps --eval_steps 100
+        --total_episodes 8 --output_dir {tmp_path}/out --missing_eos_penalty 1.0 --eval_strategy steps --eval_steps 100
         --num_train_epochs 3 --report_to tensorboard --save_steps 50 --save_total_limit 13 --learning_rate 1e-5""")
     )
-    assert logged(tmp_path / "out", "kl") == [0.0]
+    assert logged(tmp_path / "out", "kl")[0] == 0.0
 
 
 def test_an_alarm_stops_the_run_and_leaves_the_last_checkpoint(sft, rm, data, tmp_path):
@@ -435,6 +437,8 @@ def test_a_changed_run_is_not_resumed(run, sft, rm, data, tmp_path):
     argv = flags(sft, data, tmp_path / "out", "--reward_model_path", rm, "--validation_split_percentage", "25",
                  "--eval_strategy", "steps", "--resume_from_checkpoint", "True")  # fmt: skip
     for more, told in (
+        (("--cliprange", "0.1"), "cliprange was 0.2 in that run and is 0.1 now"),
+        (("--max_source_length", "90"), "longest_prompt was 100 in that run and is 90 now"),
         (("--kl_coef", "0.2"), "kl_coef was 0.05 in that run and is 0.2 now"),
         (("--reward_model_weight", "2"), "rewards was .*'weight': 1.0.* in that run and is .*'weight': 2.0"),
         (("--num_mini_batches", "2"), "num_mini_batches was 1 in that run and is 2 now"),
