@@ -125,6 +125,9 @@ def test_answers_are_drawn_from_the_whole_distribution(url):
     found = Counter(ids[0] for ids in sampler.complete(PROMPTS[:1] * count, 1, 1.5, [], seed=3))
     with torch.no_grad():
         chances = (model(input_ids=torch.tensor(PROMPTS[:1])).logits[0, -1].float() / 1.5).softmax(-1)
+    said = torch.tensor([logps[0] for logps in sampler.logps])  # of the same distribution, in the same order
+    sampled = [ids[0] for ids in sampler.complete(PROMPTS[:1] * count, 1, 1.5, [], seed=3)]
+    torch.testing.assert_close(said, chances[sampled].log(), atol=1e-3, rtol=0)
     for token in chances.topk(8).indices.tolist():
         chance = float(chances[token])
         assert abs(found[token] / count - chance) < 4 * math.sqrt(chance * (1 - chance) / count), token
