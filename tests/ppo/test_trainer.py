@@ -228,8 +228,9 @@ def test_the_coefficient_of_the_kl_adapts(files, tmp_path):
         trainer.train()
         return rows_of(trainer.state.log_history, "kl_coef")
 
-    # Sixteen answers of 160: a tenth of at most 0.2, down while the policy is at its reference.
+    # Sixteen answers of 160: exp(-0.2 / 10) and exp(0.2 / 10) at most, down while the policy is at its reference.
+    down, up = 0.980198673, 1.02020134
     low = coefficients(0.01)
-    assert low[:2] == [0.02, pytest.approx(0.02 * 0.98)] and low[2] == pytest.approx(low[1] * 1.02)
+    assert low[:2] == [0.02, pytest.approx(0.02 * down)] and low[2] == pytest.approx(low[1] * up)
     high = coefficients(1000.0)
-    assert high[2] == pytest.approx(0.02 * 0.98**2)
+    assert high[2] == pytest.approx(0.02 * down**2)

@@ -297,24 +297,24 @@ def test_one_process_pays_for_the_self_test(serve, tmp_path, monkeypatch, rank, 
     assert bool(server.seen) is asked
 
 
-def test_a_run_ends_with_what_its_judge_cost_also_where_it_is_stopped(serve, caplog):
-    caplog.set_level("INFO", logger="bedside")
-    logs.LOGGER.propagate = True
+def test_a_run_ends_with_what_its_judge_cost_also_where_it_is_stopped(serve, monkeypatch):
+    lines: list[str] = []
+    monkeypatch.setattr(logs, "info", lines.append)
     scorer = rewards.resolve(["judge"], judge_url=serve("SCORE: 5").url, judge_model="m")
     scorer.score([Completion("Flu.", True)], [{}], [ASKED])
     line = "judge m: 1 asked, 0 from the cache, 0 failed; 100 prompt and 10 completion tokens"
     with settle_rollouts.costs(scorer):
         pass
-    assert caplog.messages == [line]
+    assert lines == [line]
     for stop in (Alarmed("KL"), ConfigError("judge"), KeyboardInterrupt()):
-        caplog.clear()
+        lines.clear()
         with pytest.raises(type(stop)), settle_rollouts.costs(scorer):
             raise stop
-        assert caplog.messages == [line]
-    caplog.clear()
+        assert lines == [line]
+    lines.clear()
     settle_rollouts.tell_costs(None)
     settle_rollouts.tell_costs(rewards.resolve(["accuracy"]))
-    assert caplog.messages == []
+    assert lines == []
 
 
 _PROCESS = """
