@@ -100,11 +100,12 @@ def main(argv: list[str] | None = None) -> None:
     # 4. Train, save, seal; held-out questions before and after.
     exam = heldout.Exam(
         trainer, engine, data.held_out, scorer or settle_rollouts.measure(), output, config.response_length,
-        sampling.exam_samples, temperature=sampling.exam_temperature,
+        sampling.exam_samples, assembly.scored_by(judge, tokenizer), temperature=sampling.exam_temperature,
     )  # fmt: skip
-    exam.extra = assembly.scored_by(judge, engine, exam)
-    asked = vars(args[EvalArguments]).values()  # file, number, longest answer
-    comparison = Comparison(trainer, engine, encoding, output, *asked)
+    questions = args[EvalArguments]
+    comparison = Comparison(
+        trainer, engine, encoding, output, questions.eval_file, questions.eval_samples, questions.eval_max_new_tokens
+    )
     with settle_rollouts.costs(scorer):
         runner.run(trainer, args, begun, tokenizer, seal, resume, [exam, comparison])
     if run.plot_loss and trainer.is_world_process_zero():

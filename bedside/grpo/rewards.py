@@ -15,11 +15,7 @@ _TASK = ("prompt", "gold", "source", "line", "opened")  # columns of a task that
 
 def functions(scorer: Any, engine: ChatEngine) -> list[Callable[..., list[float | None]]]:
     """The functions of a run whose answers the engine's tokenizer writes and its stop tokens end."""
-
-    def decode(ids: list[int]) -> str:
-        return engine.tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=True)
-
-    return TaskRewards(Scores(None, scorer), decode, engine.stop_ids).functions()
+    return TaskRewards(Scores(None, scorer), engine.decode, engine.stop_ids).functions()
 
 
 class TaskRewards:

@@ -51,18 +51,18 @@ def server(config: Any, base: str) -> Any:
     return Served(VLLMSampler(config.vllm_server_base_url, timeout=config.vllm_server_timeout, base=base))
 
 
-def scored_by(judge: Any, engine: Any, exam: Any) -> Any:
-    """What a reward model says of the answers of an exam, under its name; None without one."""
+def scored_by(judge: Any, tokenizer: Any) -> Any:
+    """What a reward model says of the answers to tasks, under its name (`heldout.Extra`); None without one."""
     from bedside.ppo import scores
 
     if judge is None:
         return None
 
-    def extra(_: list[list[dict]], answers: list[Completion]) -> dict[str, list[float]]:
-        encode = engine.tokenizer.backend_tokenizer.encode
+    def extra(tasks: list[dict], answers: list[Completion]) -> dict[str, list[float]]:
+        encode = tokenizer.backend_tokenizer.encode
         cases = [
             scores.Case(task, list(task["prompt_ids"]), encode(answer.text, add_special_tokens=False).ids, answer)
-            for task, answer in zip(exam.tasks, answers, strict=True)
+            for task, answer in zip(tasks, answers, strict=True)
         ]
         return {scores.REWARD_MODEL: judge(cases)}
 

@@ -78,11 +78,8 @@ def _length(options: Options) -> Reward:
 def _judge(options: Options) -> Reward:
     if not options.judge_url or not options.judge_model:
         raise ConfigError("reward judge: needs judge_url and judge_model, an OpenAI-compatible server and its model")
-    made = judge.Judge(judge.Settings(
-        options.judge_url, options.judge_model, options.judge_key_variable, options.judge_cache, options.judge_rubric,
-        options.judge_timeout, options.judge_retries, options.judge_concurrency, options.judge_max_failures,
-        options.judge_price_in, options.judge_price_out,
-    ))  # fmt: skip
+    told = {name.removeprefix("judge_"): value for name, value in vars(options).items() if name.startswith("judge_")}
+    made = judge.Judge(judge.Settings(**told))
     return Reward("judge", made.score, FOREIGN, "nothing; answer is shown to the judge", 8, made.told)
 
 

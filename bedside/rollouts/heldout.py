@@ -18,8 +18,8 @@ from bedside.generate import ChatEngine, Prompt, Sampling
 from bedside.rewards.completion import Completion, asked
 from bedside.rollouts.chance import seeded
 
-# Scores of answers by another judge than the rewards, such as a reward model: a list of numbers for each name.
-Extra = Callable[[list[list[dict]], list[Completion]], dict[str, list[float]]]
+# Scores of the answers to tasks by another judge than the rewards, such as a reward model: numbers for each name.
+Extra = Callable[[list[dict], list[Completion]], dict[str, list[float]]]
 
 _BY_KIND = "accuracy"  # the reward that says whether an answer is right: shown for each kind of task as well
 _SHARES = {"strict": "thought format, strict", "finished": "ended by itself"}
@@ -201,7 +201,7 @@ class Exam:
         if self.scorer:
             rows = self.scorer.score(answers, golds, messages)
             totals = [rewards.total(row, self.scorer.weights) for row in rows]
-        extra = self.extra(messages, answers) if self.extra else {}
+        extra = self.extra(self.tasks, answers) if self.extra else {}
         cases = []
         for index, (task, answer, gold, total) in enumerate(zip(self.tasks, answers, golds, totals, strict=True)):
             row = {**rows[index], **{name: float(values[index]) for name, values in extra.items()}}

@@ -99,7 +99,7 @@ def test_every_row_is_accounted(letters, tmp_path):
     ("name", "content"),
     [
         ("a.txt", b"ab\nc\n"),
-        ("a.txt.gz", gzip.compress(b"ab\nc\n")),
+        ("a.txt.gz", gzip.compress(b"ab\nc\n", mtime=0)),
         ("a.jsonl", b'{"text": "ab", "source": "x"}\n{"text": "c"}\n'),
         ("a.json", b'[{"text": "ab"}, {"text": "c"}]'),
         ("a.csv", b"id,text\n1,ab\n2,c\n"),

@@ -121,7 +121,7 @@ def test_too_few_tasks_are_told():
 def test_answers_are_scored_and_kept(trainer, model, tiny_tokenizer, tmp_path, caplog):
     caplog.set_level(logging.INFO, "bedside")
     engine = Engine(model, tiny_tokenizer, lambda number: None if number == 2 else GOOD.format("a1"))
-    lengths = lambda messages, answers: {"judge": [float(len(answer.text)) for answer in answers]}  # noqa: E731
+    lengths = lambda tasks, answers: {"judge": [float(len(answer.text)) for answer in answers]}  # noqa: E731
     exam = Exam(trainer, engine, tasks(8), Scorer(), tmp_path, 9, batch=3, extra=lengths)
     exam.before()
     engine.answer = lambda number: GOOD.format(f"a{number}")
@@ -145,7 +145,7 @@ def test_answers_are_scored_and_kept(trainer, model, tiny_tokenizer, tmp_path, c
 
 def test_samples_are_spread_and_a_judge_alone_will_do(trainer, model, tiny_tokenizer, tmp_path):
     engine = Engine(model, tiny_tokenizer, lambda number: "a")
-    judged = lambda messages, answers: {"reward": [1.0] * len(answers)}  # noqa: E731 - named as a measure of ours
+    judged = lambda tasks, answers: {"reward": [1.0] * len(answers)}  # noqa: E731 - named as a measure of ours
     exam = Exam(trainer, engine, tasks(9), None, tmp_path, 9, samples=3, extra=judged)
     exam.before()
     assert [case["where"][-1] for case in exam._before.cases] == ["1", "4", "7"]
@@ -209,7 +209,7 @@ def test_with_the_real_engine_and_dataset(trainer, model, tiny_tokenizer, tmp_pa
     assert 1 <= found["heldout_tokens"] <= 5
     seen = []
     Exam(trainer, engine, Dataset.from_list(rows), None, tmp_path, 5,
-         extra=lambda messages, answers: seen.extend(answers) or {}).before()  # fmt: skip
+         extra=lambda tasks, answers: seen.extend(answers) or {}).before()  # fmt: skip
     assert all(isinstance(answer, Completion) for answer in seen) and [answer.opened for answer in seen] == [
         False, False, True,
     ]  # fmt: skip
