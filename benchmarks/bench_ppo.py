@@ -65,7 +65,7 @@ def quantise(model) -> None:
             layer.in_features, layer.out_features, layer.bias is not None, torch.bfloat16, True, "nf4"
         )
         made.weight = bitsandbytes.nn.Params4bit(
-            layer.weight.data.cpu(), requires_grad=False, compress_statistics=True, quant_type="nf4"
+            layer.weight.data, requires_grad=False, compress_statistics=True, quant_type="nf4"
         )
         made.bias = layer.bias
         made.support_avx512bf16_for_cpu = False
