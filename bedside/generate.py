@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bedside import thoughts
+from bedside.answers import Answer, Sampling
 from bedside.data import control
 from bedside.data.conversation import RowError
 from bedside.data.tokens import control_tokens_of
@@ -26,42 +26,12 @@ if TYPE_CHECKING:
 _HELD_BACK = 8  # tokens: longer than any character, so that invalid bytes do not hold back what follows
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen. Temperature 0 takes the likeliest every time."""
-
-    max_new_tokens: int = 512
-    temperature: float = 0.7
-    top_p: float = 0.9
-    top_k: int = 0
-    repetition_penalty: float = 1.0
-
-    def keywords(self) -> dict[str, Any]:
-        """These fields as `generate` takes them."""
-        common = {"repetition_penalty": self.repetition_penalty, "do_sample": self.temperature > 0}
-        if self.temperature <= 0:
-            return common
-        return {**common, "temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
-
-
 class Prompt(NamedTuple):
     """What the model continues: the template's text, its token ids, and whether it ends in an open thought."""
 
     text: str
     ids: list[int]
     opened: bool
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A finished completion. `finish_reason` is stop (a stop token ended it), length or cancelled."""
-
-    text: str
-    thought: str | None
-    answer: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
 
 
 class ChatEngine:
@@ -175,7 +145,7 @@ class ChatEngine:
             with torch.inference_mode(), own_generation_config(self.model):
                 return self.model.generate(
                     **inputs,
-                    **sampling.keywords(),
+                    **_keywords(sampling),
                     max_new_tokens=limit,
                     eos_token_id=self.stop_ids,
                     pad_token_id=self.tokenizer.pad_token_id,
@@ -203,6 +173,14 @@ class ChatEngine:
         parts = thoughts.parse(text, prompt.opened)
         reason = "stop" if end is not None else "cancelled" if cancelled else "length"
         return Answer(text, parts.thought, parts.answer, reason, len(prompt.ids), len(kept) + (end is not None))
+
+
+def _keywords(sampling: Sampling) -> dict[str, Any]:
+    """These settings as `generate` takes them."""
+    common = {"repetition_penalty": sampling.repetition_penalty, "do_sample": sampling.temperature > 0}
+    if sampling.temperature <= 0:
+        return common
+    return {**common, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
 
 
 def _whole(ids: torch.Tensor, value: bool) -> torch.Tensor:

@@ -22,7 +22,7 @@ LINK, LINK_TARGET = "finetune", "sft"
 REFUSAL_EVERY = 17  # about 6 % of the conversations
 DOCUMENTS, DOCUMENT_ROWS, WARD_DOCUMENTS, EVAL_DOCUMENTS, CHOICES = 400, 150, 80, 200, 160
 COT, SHAREGPT, ALPACA, MESSAGES = 800, 320, 240, 280
-PREFERENCES, PREFERENCE_CONVERSATIONS, VERIFIABLE = 240, 100, 320
+PREFERENCES, PREFERENCE_CONVERSATIONS, VERIFIABLE, CLOSED = 240, 100, 360, 80
 EVAL_PER_CONDITION = 4
 
 
@@ -40,7 +40,8 @@ def render(rows: list[dict], seed: int) -> dict[str, str]:
         "sft/messages.jsonl": _jsonl(_messages(seen, MESSAGES, seed)),
         "reward/preferences.jsonl": _jsonl(_preferences(seen, PREFERENCES, f"preferences-{seed}")),
         "reward/preferences_conversations.jsonl": _jsonl(_preference_conversations(seen, seed)),
-        "grpo/verifiable.jsonl": _jsonl(_verifiable(seen, VERIFIABLE, seed)),
+        "grpo/verifiable.jsonl": _jsonl(_verifiable(seen, questions.OPEN_KINDS, VERIFIABLE, f"verifiable-{seed}")),
+        "grpo/closed.jsonl": _jsonl(_verifiable(seen, questions.CLOSED_KINDS, CLOSED, f"closed-{seed}")),
     }
     trained = [texts for text in training.values() for texts in _texts(text)]
     by_id = {row["id"]: row for row in rows}
@@ -186,12 +187,10 @@ def _preference_conversations(rows: list[dict], seed: int) -> Iterator[dict]:
         yield {"conversations": [{"from": "human", "value": row.pop("prompt")}]} | row
 
 
-def _verifiable(rows: list[dict], n: int, seed: int) -> Iterator[dict]:
-    """Half of the questions ask for the diagnosis, the rest for one of the other facts in turn."""
-    rng = random.Random(f"verifiable-{seed}")
-    others = cycle(questions.KINDS[1:])
-    for number, (row, language) in enumerate(_tour(rows, n, rng)):
-        kind = "diagnosis" if number % 2 == 0 else next(others)
+def _verifiable(rows: list[dict], kinds: tuple[str, ...], n: int, seed: str) -> Iterator[dict]:
+    """Questions of these kinds in turn."""
+    rng = random.Random(seed)
+    for (row, language), kind in zip(_tour(rows, n, rng), cycle(kinds), strict=False):
         yield questions.verifiable(row, language, kind, rng) | {"id": row["id"], "lang": language}
 
 

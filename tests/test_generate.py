@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from bedside import models, templates
+from bedside import generate, models, templates
 from bedside.data.conversation import RowError
 from bedside.errors import ConfigError
 from bedside.generate import Answer, ChatEngine, Delta, Sampling, _TextOfTokens
@@ -44,10 +44,10 @@ def greedy_ids(engine, messages, count=12):
 
 
 def test_sampling_as_generate_takes_it():
-    assert Sampling(9, 0.5, 0.8, 3, 1.1).keywords() == {
+    assert generate._keywords(Sampling(9, 0.5, 0.8, 3, 1.1)) == {
         "repetition_penalty": 1.1, "do_sample": True, "temperature": 0.5, "top_p": 0.8, "top_k": 3,
     }  # fmt: skip
-    assert GREEDY.keywords() == {"repetition_penalty": 1.0, "do_sample": False}
+    assert generate._keywords(GREEDY) == {"repetition_penalty": 1.0, "do_sample": False}
 
 
 def test_the_prompt_is_the_templates_and_tokenized_whole(engine):

@@ -18,14 +18,15 @@ SCRIPTS = sorted(REPO.glob("*.py"))
 # A module may import from lines above its own, and from its own line.
 ORDER = (
     ("errors", "logs", "documents", "openers"),
-    ("data", "clean", "templates", "thoughts", "synth", "hub"),
+    ("data", "clean", "templates", "thoughts", "answers", "synth", "hub"),
     ("spellings", "elsewhere", "trainer_flags", "args", "data_args", "stage_args", "flagtable", "usage", "cli",
      "launch", "trainer_checks", "settle", "inference_flags", "flagsdoc"),
     ("fingerprints", "lineage", "own_template", "models", "reward_model", "adapters", "probe", "policy",
      "checkpoints"),
     ("guards", "card", "manifest", "collate", "accounting", "plots", "questions", "generate", "engine", "chat",
-     "batch", "evaluate", "preference", "reward", "rewards", "rollouts", "ppo", "grpo", "parity", "parity_chats",
-     "merge_source", "merge", "merge_check",
+     "batch", "remote", "serving", "evaluate",
+     "preference", "reward", "rewards", "rollouts", "ppo", "grpo", "parity", "parity_chats",
+     "merge_source", "merge", "merge_check", "deploy", "memory", "quantise", "chatpage",
      "starter",
      "template_check", "template_view", "vocabulary"),
     ("datareport", "settle_pairs", "settle_dpo", "settle_orpo", "settle_kto", "settle_reward",

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor
+from transformers.cache_utils import DynamicLayer
 
 from bedside.generate import own_generation_config
 from bedside.ppo import objective
 
 _MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)  # odd numbers that spread (seed, step, row) over 64 bits
+_STRETCH = 32  # tokens after which answers that have ended leave the batch
 
 
 @dataclass(frozen=True)
@@ -81,26 +83,46 @@ def draw(
 ) -> torch.Tensor:
     """Completions `(B, drawing.longest)` of prompts `(B, P)` padded on the left, padded behind their stop token.
 
-    `together`: processes hold shards of one model, so none may stop before the others.
+    Answers that have ended leave the batch and its cache every `_STRETCH` tokens. `together`: processes hold shards
+    of one model, so none may stop, or drop a row, before the others.
     """
-    processors = []
-    if drawing.temperature > 0:
-        numbers = uniform_numbers(seeds, drawing.longest)
-        processors = [Chances(numbers, prompts.shape[1], drawing.temperature)]
-    config = GenerationConfig(
-        do_sample=False, num_beams=1, max_new_tokens=drawing.longest, min_new_tokens=0, repetition_penalty=1.0,
+    width = prompts.shape[1]
+    numbers = uniform_numbers(seeds, drawing.longest) if drawing.temperature > 0 else None
+    cache = None if together else _plain_cache(model)
+    stretch = drawing.longest if cache is None else _STRETCH
+    found = torch.full((len(prompts), drawing.longest), drawing.pad, device=prompts.device)
+    rows, ids, seen = torch.arange(len(prompts), device=prompts.device), prompts, mask
+    # The model's own generation config would fill every field that is left open here.
+    with own_generation_config(model):
+        while len(rows) and ids.shape[1] < width + drawing.longest:
+            count = min(stretch, width + drawing.longest - ids.shape[1])
+            chances = [] if numbers is None else [Chances(numbers[rows.cpu()], width, drawing.temperature)]
+            ids = model.generate(
+                input_ids=ids, attention_mask=seen, past_key_values=cache, logits_processor=chances,
+                generation_config=_every_field(drawing, count), synced_gpus=together,
+            )  # fmt: skip
+            found[rows, : ids.shape[1] - width] = ids[:, width:]
+            if cache is None:
+                break
+            going = ~completion_mask(ids[:, width:], drawing.stops)[1]
+            rows, ids = rows[going], ids[going]
+            seen = torch.nn.functional.pad(seen[going], (0, ids.shape[1] - seen.shape[1]), value=1)
+            cache.batch_select_indices(going.nonzero()[:, 0])
+    return found
+
+
+def _every_field(drawing: Drawing, count: int) -> GenerationConfig:
+    return GenerationConfig(
+        do_sample=False, num_beams=1, max_new_tokens=count, min_new_tokens=0, repetition_penalty=1.0,
         no_repeat_ngram_size=0, length_penalty=1.0, eos_token_id=list(drawing.stops), pad_token_id=drawing.pad,
         use_cache=True,
     )  # fmt: skip
-    # The model's own generation config would fill every field that is left open here.
-    with own_generation_config(model):
-        output = model.generate(
-            input_ids=prompts, attention_mask=mask, generation_config=config, logits_processor=processors,
-            synced_gpus=together,
-        )  # fmt: skip
-    completions = output[:, prompts.shape[1] :]
-    missing = drawing.longest - completions.shape[1]
-    return torch.nn.functional.pad(completions, (0, missing), value=drawing.pad)
+
+
+def _plain_cache(model: Any) -> DynamicCache | None:
+    """An empty cache from which rows can be taken, if every layer of the model attends to all that went before."""
+    cache = DynamicCache(config=model.config.get_text_config())
+    return cache if all(type(layer) is DynamicLayer for layer in cache.layers) else None
 
 
 class Answers(NamedTuple):

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
 
 from bedside.ppo import objective, roles, rollout
 from bedside.ppo.batches import TaskCollator
@@ -86,6 +86,42 @@ def test_sampling_ends_at_any_stop_token(model):
                          rollout.Drawing(6, 1.0, stops, PAD), range(64))  # fmt: skip
     mask, finished = rollout.completion_mask(found, stops)
     assert finished.sum() > 32 and found.shape == (64, 6) and not found[mask == 0].any()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.0])
+def test_answers_that_have_ended_leave_the_batch(model, monkeypatch, temperature):
+    """What is drawn is what a batch that keeps every row to the end draws."""
+    drawing = rollout.Drawing(12, temperature, (STOP, *range(20, 32)), PAD)
+    questions, seeds = QUESTIONS * 8, [rollout.row_seed(7, 3, row) for row in range(40)]
+    with monkeypatch.context() as patch:
+        patch.setattr(rollout, "_plain_cache", lambda model: None)
+        whole = drawn(model, questions, seeds, drawing)
+    assert len({len(answer) for answer in whole}) > (6 if temperature else 1)
+    sizes, forward = [], model.get_base_model().forward
+    monkeypatch.setattr(rollout, "_STRETCH", 3)
+    monkeypatch.setattr(
+        model.get_base_model(),
+        "forward",
+        lambda *args, **kw: sizes.append(len(kw["input_ids"])) or forward(*args, **kw),
+    )
+    assert drawn(model, questions, seeds, drawing) == whole
+    going = [sum(len(answer) >= 3 * part for answer in whole) for part in range(4)]  # a stop may stand at the end
+    assert len(sizes) == max(map(len, whole)) and sizes[:3] == [40] * 3 and sizes[-1] < 40
+    assert all(size <= bound for size, bound in zip(sizes[::3], going, strict=False))
+
+
+def test_a_cache_that_forgets_is_left_to_generate():
+    """Rows are taken only out of caches that hold every token."""
+    config = {"vocab_size": 70, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2,
+              "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
+    assert rollout._plain_cache(MistralForCausalLM(MistralConfig(**config, sliding_window=None))) is not None
+    sliding = MistralForCausalLM(MistralConfig(**config, sliding_window=4)).eval()
+    assert rollout._plain_cache(sliding) is None
+    prompts = torch.tensor([[1, 2, 3]])
+    drawing = rollout.Drawing(9, 0.0, (69,), PAD)
+    found = rollout.draw(sliding, prompts, torch.ones_like(prompts), drawing, [0])
+    again = sliding.generate(prompts, max_new_tokens=9, do_sample=False, eos_token_id=69, pad_token_id=PAD)[:, 3:]
+    assert found[:, : again.shape[1]].equal(again)
 
 
 def test_temperature_0_takes_the_likeliest_token(model):
