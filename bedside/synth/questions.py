@@ -11,7 +11,7 @@ LETTERS = "ABCD"
 
 
 def verifiable(row: dict, language: str, kind: str, rng: random.Random) -> dict:
-    """{"question", "answer", "aliases", "kind"}; aliases are further accepted answers."""
+    """{"question", "answer", "kind"} and perhaps "aliases", further accepted answers."""
     view, phrases = localise(row, language), PHRASES[language]
     fields = Fields(view, rng, pick(rng))
     aliases: list[str] = []
@@ -27,7 +27,7 @@ def verifiable(row: dict, language: str, kind: str, rng: random.Random) -> dict:
     else:
         answer = view[kind]
     question = fields.fill(rng.choice(phrases.VERIFIABLE[kind]))
-    return {"question": question, "answer": answer, "aliases": aliases, "kind": kind}
+    return {"question": question, "answer": answer, **({"aliases": aliases} if aliases else {}), "kind": kind}
 
 
 def multiple_choice(row: dict, language: str, rng: random.Random, rows: list[dict], letter: str) -> dict:

@@ -137,7 +137,7 @@ def test_an_unknown_fault_is_refused():
         show(SEEN[0], "en", "rude")
 
 
-@pytest.mark.parametrize("kind", questions.KINDS)
+@pytest.mark.parametrize("kind", questions.OPEN_KINDS + questions.CLOSED_KINDS)
 def test_verifiable_answers_are_the_facts(kind):
     rng = random.Random(9)
     for row, language in BOTH:
