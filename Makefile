@@ -1,7 +1,7 @@
 # What one types while working on bedside. `sh run_tests.sh` makes the environment these use.
 PYTHON ?= .venv/bin/python
 
-.PHONY: style check test serve tables data flags
+.PHONY: style check test serve browser tables data flags
 
 style:  ## format, and mend what can be mended
 	$(PYTHON) -m ruff check --fix .
@@ -19,6 +19,9 @@ test:  ## everything, offline, on the CPU
 
 serve:  ## the tests against a real vLLM server
 	sh run_tests.sh --serve
+
+browser:  ## the pages in a real Chromium
+	sh run_tests.sh --browser
 
 tables:  ## write the table of templates into their document again
 	$(PYTHON) -m bedside.templates list --markdown docs/templates.md

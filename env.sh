@@ -44,7 +44,7 @@ bedside_install() {
 
 bedside_wanted=requirements.txt
 if [ -n "${BEDSIDE_DEV:-}" ]; then bedside_wanted=requirements-dev.txt; fi
-bedside_sum=$(cat requirements.txt requirements-dev.txt | cksum)
+bedside_sum=$(cat requirements.txt requirements-demo.txt requirements-dev.txt | cksum)
 if [ "$(cat .venv/ready-$bedside_wanted 2>/dev/null)" != "$bedside_sum" ]; then
     bedside_install "$bedside_wanted" "$bedside_sum"
 fi

@@ -4,6 +4,7 @@
 #   sh run_tests.sh             everything but the live server
 #   sh run_tests.sh --serve     the live server: makes .serve-venv once (vLLM for the CPU, 3 GB), then starts it on small
 #                               models and compares what it reads and writes with training
+#   sh run_tests.sh --browser   the pages in a real, headless Chromium (Debian's: apt-get install chromium)
 set -eu
 cd "$(dirname "$0")"
 BEDSIDE_DEV=1
@@ -43,6 +44,17 @@ if [ "${1:-}" = --serve ]; then
     fi
     # The options of pyproject.toml leave tests/serve out.
     exec python -m pytest -o addopts="-q --strict-markers" "$@" tests/serve
+fi
+if [ "${1:-}" = --browser ]; then
+    shift
+    if ! command -v chromium >/dev/null 2>&1; then
+        # Where this may install packages, it does; elsewhere it says what is missing.
+        { [ "$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk >/dev/null 2>&1; } || {
+            echo "error: the page tests need Chromium; on Debian or Ubuntu: apt-get install chromium fonts-noto-cjk" >&2
+            exit 2
+        }
+    fi
+    exec python -m pytest -o addopts="-q --strict-markers" "$@" tests/browser
 fi
 if [ $# -eq 0 ]; then
     # Files of tests are shared out among the cores, at most four (a worker takes about 1 GB), each computing with one.
