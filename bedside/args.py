@@ -221,3 +221,9 @@ class InferenceArguments:
     only_cpu: bool = flag(False, "run on the CPU although there is a GPU", ("use_cpu", "no_cuda"))
     stream: bool = flag(True, "show the answer while it is written", ("streaming",))
     single_tune: bool = flag(False, "forget the conversation after every answer")
+    server: str | None = flag(
+        None, "address of an OpenAI-compatible server that answers in place of a model loaded here", ("api_base",)
+    )
+    served_model: str | None = flag(None, "with --server: its name for the model (default: the only one it serves)")
+    concurrency: int = flag(16, "with --server: rows asked at once")
+    server_timeout: float = flag(600.0, "with --server: seconds without a word from it, or without room in it")

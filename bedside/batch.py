@@ -7,19 +7,45 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bedside import lineage, logs
+from bedside.answers import Answer, EngineFailed, Sampling
 from bedside.data.conversation import RowError
 from bedside.errors import ConfigError
-from bedside.generate import Answer, ChatEngine, Prompt, Sampling
+from bedside.generate import ChatEngine, Prompt
 from bedside.questions import Question
 
+if TYPE_CHECKING:
+    from bedside.remote import RemoteEngine
+
 _WINDOW = 4  # batches whose rows are sorted by length: more pads less, and loses more when a run is killed
+_AHEAD = 8  # times the rows asked at once: how far an answer may be in front of one that is not there yet
+
+
+@dataclass
+class Tally:
+    """What a run did: how its rows ended (finish reasons and error codes), tokens written, seconds."""
+
+    ends: Counter = field(default_factory=Counter)
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def add(self, answer: Answer) -> None:
+        """Count one answer."""
+        self.ends[answer.finish_reason] += 1
+        self.tokens += answer.completion_tokens
+
+    def speed(self) -> str:
+        """Rows and tokens a second, of the rows that were answered."""
+        rows = sum(count for end, count in self.ends.items() if end in ("stop", "length"))
+        seconds = max(self.seconds, 1e-9)
+        return f"{rows / seconds:.2f} rows/s, {self.tokens / seconds:.1f} tokens/s, {self.seconds:.1f} s"
 
 
 def about(
@@ -32,7 +58,10 @@ def about(
     enable_thinking: bool | None,
 ) -> dict:
     """What the answers are made of. Where one of these differs, an output file is another run's."""
-    settings = {**asdict(sampling), "seed": seed, "system_prompt": system, "enable_thinking": enable_thinking}
+    drawn = {**asdict(sampling), "stop": list(sampling.stop)}
+    if not sampling.stop:
+        del drawn["stop"]
+    settings = {**drawn, "seed": seed, "system_prompt": system, "enable_thinking": enable_thinking}
     return {
         "schema": 1,
         "input": {"sha256": lineage.file_sha256(Path(data_file)), "rows": rows},
@@ -131,18 +160,19 @@ def run(
     batch_size: int = 8,
     seed: int = 42,
     enable_thinking: bool | None = None,
-) -> Counter:
-    """Append the answers from row `done` on; returns how rows ended: finish reasons and error codes.
+) -> Tally:
+    """Append the answers from row `done` on.
 
     With temperature 0 the batch size changes nothing but speed (float32; in half precision a near tie may fall either
     way). With sampling, the same seed and batch size give the same file, interrupted or not.
     """
     import torch
 
+    begun = time.perf_counter()
     prompts = _prompts(engine, questions, enable_thinking)
     asked = [len(prompt.ids) if isinstance(prompt, Prompt) else None for prompt in prompts]
     rows = {i: _error_row(questions[i], error) for i, error in enumerate(prompts) if not isinstance(error, Prompt)}
-    ends = Counter(rows[i]["error"] for i in rows if i >= done)
+    tally = Tally(Counter(rows[i]["error"] for i in rows if i >= done))
     left = [batch for batch in plan(asked, batch_size) if max(batch) >= done]
     with open(output_file, "a", encoding="utf-8", newline="\n") as stream:
         done = _write_ready(stream, rows, done)
@@ -150,9 +180,64 @@ def run(
             torch.manual_seed(seed + min(batch))
             for i, answer in zip(batch, engine.complete([prompts[i] for i in batch], sampling), strict=True):
                 rows[i] = _answer_row(questions[i], answer)
-                ends[answer.finish_reason] += i >= done
+                if i >= done:
+                    tally.add(answer)
             done = _write_ready(stream, rows, done)
-    return ends
+    tally.seconds = time.perf_counter() - begun
+    return tally
+
+
+def run_on_server(
+    engine: RemoteEngine,
+    questions: Sequence[Question],
+    done: int,
+    output_file: str,
+    sampling: Sampling,
+    seed: int = 42,
+    enable_thinking: bool | None = None,
+) -> Tally:
+    """Append a server's answers from row `done` on, `engine.at_once` under way together, in the order of the rows.
+
+    Each row has a seed of its own, so that one that is asked again is drawn as before, as far as the server keeps to
+    it. A row that the server refuses is written with its error; EngineFailed, with what is written so far, if the
+    server fails.
+    """
+    from bedside.remote import in_flight
+
+    begun, tally, rows = time.perf_counter(), Tally(), {}
+    asked = []
+    for i, question in enumerate(questions):
+        if question.error and i >= done:
+            rows[i] = _error_row(question, question.error)
+            tally.ends[question.error[0]] += 1
+        elif i >= done:
+            asked.append(i)
+    starts = [lambda i=i: _start(engine, questions[i], replace(sampling, seed=(seed + i) % (1 << 32)), enable_thinking)
+              for i in asked]  # fmt: skip
+    with open(output_file, "a", encoding="utf-8", newline="\n") as stream:
+        done = _write_ready(stream, rows, done)
+        flying = in_flight(starts, engine.at_once, _AHEAD * engine.at_once)
+        for place, future in logs.progress(flying, len(asked), "answers", "row"):
+            i = asked[place]
+            try:
+                answer = future.result()
+            except RowError as error:
+                logs.warn(f"{questions[i].origin}: {error}")
+                rows[i] = _error_row(questions[i], (error.code, error.detail))
+                tally.ends[error.code] += 1
+            except EngineFailed as error:
+                there = f"{output_file} holds the first {done} rows, and the same command goes on from there"
+                raise EngineFailed(f"{error}; {there}", error.again) from None
+            else:
+                rows[i] = _answer_row(questions[i], answer)
+                tally.add(answer)
+            done = _write_ready(stream, rows, done)
+    tally.seconds = time.perf_counter() - begun
+    return tally
+
+
+def _start(engine: RemoteEngine, question: Question, sampling: Sampling, enable_thinking: bool | None) -> Any:
+    return engine.ask(question.messages, sampling, enable_thinking, question.tools)
 
 
 def _prompts(

@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from bedside.answers import Answer, Engine, EngineFailed, Sampling
 from bedside.data.conversation import RowError, check_conversation
-from bedside.generate import Answer, ChatEngine, Delta, Sampling
+from bedside.thoughts import Delta
 
 _LEAVE = ("exit", "quit", "q", "/exit", "/quit")
 _HELP = "/clear forgets the conversation, /system TEXT sets the system turn, /exit leaves; Ctrl-C stops an answer"
@@ -47,6 +48,7 @@ class Talk:
     system: str | None = None
     remember: bool = True
     turns: list[dict] = field(default_factory=list)
+    tokens: int = 0  # of prompt and answer when last asked
 
     def messages(self, question: str) -> list[dict]:
         """What the model is to answer, the system turn first."""
@@ -59,10 +61,17 @@ class Talk:
             thought = {"reasoning_content": answer.thought} if answer.thought else {}
             said = {"role": "assistant", "content": answer.answer, **thought}
             self.turns += [{"role": "user", "content": question}, said]
+            self.tokens = answer.prompt_tokens + answer.completion_tokens
+
+    def forget(self) -> int:
+        """Drop the oldest exchange; returns how many that were."""
+        self.tokens -= 2 * self.tokens // max(len(self.turns), 2)
+        del self.turns[:2]
+        return 1
 
 
 def chat(
-    engine: ChatEngine,
+    engine: Engine,
     read: Callable[[], str],
     screen: Screen,
     sampling: Sampling,
@@ -126,7 +135,7 @@ def _refused(messages: list[dict]) -> str | None:
 
 
 def exchange(
-    engine: ChatEngine,
+    engine: Engine,
     talk: Talk,
     question: str,
     screen: Screen,
@@ -139,41 +148,56 @@ def exchange(
     if refused:
         screen.note(refused)
         return False
+    started = time.perf_counter()
     try:
         forgotten = make_room(engine, talk, question, sampling.max_new_tokens, enable_thinking)
+        while True:
+            if forgotten:
+                screen.note(
+                    f"the oldest {forgotten} question(s) no longer fit into the model's context and are forgotten"
+                )
+            try:
+                with stoppable() as cancel:
+                    written = engine.stream(talk.messages(question), sampling, enable_thinking, cancel)
+                    answer = show(written, screen, stream)
+                break
+            except RowError as error:  # before anything is shown; only with a server is it found out so late
+                if error.code != "W_OVERLONG" or not talk.turns:
+                    raise
+            forgotten = talk.forget()
     except RowError as error:
         screen.note(f"not sent: {error.detail}")
         return False
-    if forgotten:
-        screen.note(f"the oldest {forgotten} question(s) no longer fit into the model's context and are forgotten")
-    started = time.perf_counter()
-    with stoppable() as cancel:
-        written = engine.stream(talk.messages(question), sampling, enable_thinking, cancel)
-        answer = show(written, screen, stream)
+    except EngineFailed as error:
+        screen.write("\n")  # away from what was shown so far
+        screen.note(f"no answer: {error}")
+        return False
     screen.note(summary(answer, time.perf_counter() - started, sampling.max_new_tokens))
     talk.keep(question, answer)
     return answer.finish_reason == "cancelled"
 
 
 def make_room(
-    engine: ChatEngine, talk: Talk, question: str, max_new_tokens: int, enable_thinking: bool | None = None
+    engine: Engine, talk: Talk, question: str, max_new_tokens: int, enable_thinking: bool | None = None
 ) -> int:
     """Forget the oldest exchanges until a full answer fits (at least half the context is left to the prompt).
 
-    Returns how many; raises RowError if the question alone is too long.
+    Returns how many; raises RowError if the question alone is too long. A server counts for itself: there the tokens
+    of the last exchange tell.
     """
     forgotten = 0
-    reserve = min(max_new_tokens, (engine.context or 0) // 2)
+    context = getattr(engine, "context", None)
+    reserve = min(max_new_tokens, (context or 0) // 2)
     while True:
         try:
-            used = len(engine.prompt(talk.messages(question), enable_thinking).ids)
-            if not engine.context or not talk.turns or used + reserve <= engine.context:
+            counted = hasattr(engine, "prompt")
+            used = len(engine.prompt(talk.messages(question), enable_thinking).ids) if counted else talk.tokens
+            if not context or not talk.turns or used + reserve <= context:
                 return forgotten
         except RowError as error:
             if error.code != "W_OVERLONG" or not talk.turns:
                 raise
-        del talk.turns[:2]
-        forgotten += 1
+        forgotten += talk.forget()
 
 
 def show(written: Iterator[Delta | Answer], screen: Screen, stream: bool = True) -> Answer:

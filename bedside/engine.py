@@ -122,7 +122,7 @@ def load(
         model = model.to("cuda")
     if resolved.adapter:
         model = adapters.continue_adapter(model, resolved.adapter, trainable=False)
-    return ChatEngine(model.eval(), tokenizer, template, stops)
+    return ChatEngine(model.eval(), tokenizer, template, stops, Path(origin.path).name)
 
 
 def identity(origin: policy.Origin, template: Template, quantisation: dict | None, dtype: str) -> dict:

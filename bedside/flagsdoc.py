@@ -16,6 +16,7 @@ from bedside.args import (
     ModelArguments,
     RunArguments,
 )
+from bedside.chatpage.flags import PageArguments
 from bedside.data_args import (
     CleanArguments,
     ConvertArguments,
@@ -24,6 +25,8 @@ from bedside.data_args import (
     VocabularyArguments,
 )
 from bedside.flagtable import Flag, table
+from bedside.quantise.arguments import QuantiseArguments
+from bedside.serving.flags import ServingArguments
 from bedside.spellings import ACCEPTED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES
 from bedside.stage_args import (
     ChatArguments,
@@ -61,6 +64,10 @@ SCRIPTS = {
     ),
     "merge_peft_adapter.py": ((MergeArguments,), None),
     "inference.py": ((InferenceArguments,), None),
+    "fastapi_server_demo.py": ((ServingArguments,), None),
+    "gradio_demo.py": ((PageArguments,), None),
+    "streamlit_demo.py": ((PageArguments,), None),
+    "quantize_model.py": ((QuantiseArguments,), None),
     "build_domain_tokenizer.py": ((VocabularyArguments,), None),
     "clean_dataset.py": ((CleanArguments,), None),
     "convert_dataset.py": ((ConvertArguments,), None),

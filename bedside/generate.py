@@ -5,25 +5,25 @@ The prompt is the template's, token for token what training saw; the thought com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bedside import thoughts
-from bedside.answers import Answer, Sampling
+from bedside import hooks, thoughts
+from bedside.answers import Answer, EngineFailed, Sampling
 from bedside.data import control
 from bedside.data.conversation import RowError
 from bedside.data.tokens import control_tokens_of
 from bedside.errors import ConfigError
 from bedside.templates import Template
 from bedside.thoughts import Delta
+from bedside.written import Written
 
 if TYPE_CHECKING:
     import torch
 
-_HELD_BACK = 8  # tokens: longer than any character, so that invalid bytes do not hold back what follows
+_LOOK_SECONDS = 0.05  # how often one who waits for the model looks whether the answer is still wanted
 
 
 class Prompt(NamedTuple):
@@ -34,14 +34,28 @@ class Prompt(NamedTuple):
     opened: bool
 
 
-class ChatEngine:
-    """A causal LM, its tokenizer and its template, ready to answer chats."""
+class TooLittleMemory(EngineFailed, ConfigError):
+    """The GPU's memory does not hold a batch; a smaller one may fit."""
 
-    def __init__(self, model: Any, tokenizer: Any, template: Template, stop_ids: Sequence[int]):
-        self.model, self.tokenizer, self.template = model, tokenizer, template
+
+class ChatEngine:
+    """A causal LM, its tokenizer and its template, ready to answer chats (see answers.Engine).
+
+    Several threads may ask at once: the model answers one call after the other. `serving.scheduler` answers several
+    in one batch.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, template: Template, stop_ids: Sequence[int], name: str = "model"):
+        self.model, self.tokenizer, self.template, self.name = model, tokenizer, template, name
         self.stop_ids = list(stop_ids)
+        self._turn = Lock()  # generation borrows the model's generation_config and training mode
         self._names = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
         self._forbidden = control_tokens_of(tokenizer, template)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the template knows thoughts."""
+        return self.template.thinking != "none"
 
     @property
     def context(self) -> int | None:
@@ -51,12 +65,15 @@ class ChatEngine:
     def prompt(self, messages: list[dict], enable_thinking: bool | None = None, tools: list | None = None) -> Prompt:
         """What stands before the answer to `messages`; control tokens in them are neutralised, as in training.
 
-        Raises RowError for messages that the template refuses (E_TEMPLATE) and for prompts that fill the model's
-        context (W_OVERLONG).
+        Raises RowError for messages that do not end with a question (E_ROLE_ORDER) or that the template refuses
+        (E_TEMPLATE), and for prompts that fill the model's context (W_OVERLONG).
         """
+        last = messages[-1]["role"] if messages else "nothing"
+        if last not in ("user", "tool"):
+            raise RowError("E_ROLE_ORDER", f"the prompt ends with {last}, expected user")
         messages, tools, _ = control.neutralised(messages, tools, self._forbidden)
         switches = {}
-        if self.template.thinking != "none" and enable_thinking is not None:
+        if self.thinks and enable_thinking is not None:
             switches["enable_thinking"] = enable_thinking
         text = self.template.render(messages, tools, add_generation_prompt=True, **self._names, **switches).text
         ids = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
@@ -72,11 +89,18 @@ class ChatEngine:
 
     def complete(self, prompts: list[Prompt], sampling: Sampling) -> list[Answer]:
         """The answers to a batch of prompts; each may use what its own prompt leaves of the context."""
+        if not prompts:
+            return []
         limits = [self._limit(prompt, sampling) for prompt in prompts]
         inputs = self._inputs(prompts)
-        output = self._generate(inputs, sampling, max(limits))[:, inputs["input_ids"].shape[1] :].tolist()
+        width, extra = inputs["input_ids"].shape[1], {}
+        if sampling.stop:
+            extra["stopping_criteria"] = [
+                hooks.StopTextsOfRows([self._written(prompt, sampling) for prompt in prompts])
+            ]
+        output = self._generate(inputs, prompts, sampling, max(limits), **extra)[:, width:].tolist()
         return [
-            self._answer(ids[:limit], prompt, False)
+            self._answer(ids[:limit], prompt, sampling)
             for ids, prompt, limit in zip(output, prompts, limits, strict=True)
         ]
 
@@ -88,37 +112,37 @@ class ChatEngine:
         cancel: Event | None = None,
     ) -> Iterator[Delta | Answer]:
         """Deltas of thought and answer as they are written, then the whole Answer. Setting `cancel` ends it early."""
-        cancel, tokens = cancel or Event(), _TokenQueue()
+        cancel, enough, tokens = cancel or Event(), Event(), hooks.TokenQueue()
         prompt = self.prompt(messages, enable_thinking)
-        result: dict[str, Any] = {}
+        errors: list[Exception] = []
+
+        def unwanted() -> bool:
+            return cancel.is_set() or enough.is_set()
 
         def work() -> None:
             try:
-                inputs, limit = self._inputs([prompt]), self._limit(prompt, sampling)
-                criteria = [lambda ids, *_, **__: _whole(ids, cancel.is_set())]
-                output = self._generate(inputs, sampling, limit, streamer=tokens, stopping_criteria=criteria)
-                result["ids"] = output[0, len(prompt.ids) :].tolist()
+                criteria = [lambda ids, *_, **__: hooks.whole(ids, unwanted())]
+                limit, stop = self._limit(prompt, sampling), {"streamer": tokens, "stopping_criteria": criteria}
+                self._generate(self._inputs([prompt]), [prompt], sampling, limit, unwanted, **stop)
             except Exception as error:  # noqa: BLE001 - raised again in the reader's thread
-                result["error"] = error
+                errors.append(error)
             tokens.end()
 
         worker = Thread(target=work, daemon=True)
         worker.start()
-        splitter, text, finished = thoughts.Splitter(prompt.opened), _TextOfTokens(self.decode), False
+        written = self._written(prompt, sampling)
         try:
             for token in tokens:
-                if token not in self.stop_ids:
-                    yield from splitter.feed(text.add(token))
-            finished = True
+                yield from written.add(token)
+                if written.ended:
+                    enough.set()
         finally:
-            if not finished:  # the reader went away
-                cancel.set()
+            enough.set()  # also where the reader went away
             worker.join()
-        if "error" in result:
-            raise result["error"]
-        yield from splitter.feed(text.rest())
-        yield from splitter.flush()
-        yield self._answer(result["ids"], prompt, cancel.is_set())
+        if errors:
+            raise errors[0]
+        yield from written.close()
+        yield written.answer(len(prompt.ids), cancel.is_set())
 
     def _limit(self, prompt: Prompt, sampling: Sampling) -> int:
         room = self.context - len(prompt.ids) if self.context else sampling.max_new_tokens
@@ -135,17 +159,29 @@ class ChatEngine:
         device = self.model.get_input_embeddings().weight.device
         return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
-    def _generate(self, inputs: dict[str, torch.Tensor], sampling: Sampling, limit: int, **extra: Any) -> torch.Tensor:
-        """Prompt and completion ids `(B, T + at most limit)`; ConfigError when the GPU's memory does not suffice."""
+    def _generate(
+        self,
+        inputs: dict[str, torch.Tensor],
+        prompts: list[Prompt],
+        sampling: Sampling,
+        limit: int,
+        unwanted: Callable[[], bool] = lambda: False,
+        **extra: Any,
+    ) -> torch.Tensor:
+        """Prompt and completion ids `(B, T + at most limit)`; the prompts alone if nobody wants them any more when
+        their turn comes. EngineFailed when the GPU's memory does not suffice or the model breaks."""
         import torch
 
+        while not self._turn.acquire(timeout=_LOOK_SECONDS):
+            if unwanted():
+                return inputs["input_ids"]
         was_training = self.model.training
         self.model.eval()
         try:
             with torch.inference_mode(), own_generation_config(self.model):
                 return self.model.generate(
                     **inputs,
-                    **_keywords(sampling),
+                    **_keywords(sampling, prompts, limit),
                     max_new_tokens=limit,
                     eos_token_id=self.stop_ids,
                     pad_token_id=self.tokenizer.pad_token_id,
@@ -154,40 +190,55 @@ class ChatEngine:
                 )
         except torch.OutOfMemoryError:
             rows, width = inputs["input_ids"].shape
-            raise ConfigError(
+            raise TooLittleMemory(
                 f"the GPU's memory does not hold {rows} prompt(s) of {width} tokens and their answers; "
                 "lower --batch_size or --max_new_tokens, or add --load_in_4bit True"
             ) from None
+        except RuntimeError as error:
+            raise EngineFailed(f"the model broke off: {first_line(error)}") from error
         finally:
             self.model.train(was_training)
+            self._turn.release()
 
     def decode(self, ids: list[int]) -> str:
         """The text of a completion, without special tokens."""
         return self.tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=True)
 
-    def _answer(self, ids: list[int], prompt: Prompt, cancelled: bool) -> Answer:
-        """The completion `ids` (perhaps padded after its stop token) as an Answer."""
+    def _written(self, prompt: Prompt, sampling: Sampling) -> Written:
+        return Written(self.decode, self.stop_ids, sampling.stop, prompt.opened)
+
+    def _answer(self, ids: list[int], prompt: Prompt, sampling: Sampling) -> Answer:
+        """The completion `ids` (perhaps padded after its stop token or text) as an Answer."""
+        if sampling.stop:
+            written = self._written(prompt, sampling)
+            for token in ids:
+                list(written.add(token))
+            list(written.close())
+            return written.answer(len(prompt.ids))
         end = next((i for i, token in enumerate(ids) if token in self.stop_ids), None)
         kept = ids if end is None else ids[:end]
         text = self.decode(kept)
         parts = thoughts.parse(text, prompt.opened)
-        reason = "stop" if end is not None else "cancelled" if cancelled else "length"
+        reason = "length" if end is None else "stop"
         return Answer(text, parts.thought, parts.answer, reason, len(prompt.ids), len(kept) + (end is not None))
 
 
-def _keywords(sampling: Sampling) -> dict[str, Any]:
-    """These settings as `generate` takes them."""
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the error's name."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _keywords(sampling: Sampling, prompts: Sequence[Prompt] = (), limit: int = 0) -> dict[str, Any]:
+    """These settings as `generate` takes them. With a seed, each row draws by its own numbers."""
+    if sampling.temperature > 0 and sampling.seed is not None:
+        return {
+            "do_sample": False,
+            "logits_processor": [hooks.SeededDraw([prompt.ids for prompt in prompts], sampling, limit)],
+        }
     common = {"repetition_penalty": sampling.repetition_penalty, "do_sample": sampling.temperature > 0}
     if sampling.temperature <= 0:
         return common
     return {**common, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
-
-
-def _whole(ids: torch.Tensor, value: bool) -> torch.Tensor:
-    """`value` for every row of `ids`: the form in which `generate` is told to stop."""
-    import torch
-
-    return torch.full((ids.shape[0],), value, dtype=torch.bool, device=ids.device)
 
 
 @contextmanager
@@ -201,50 +252,3 @@ def own_generation_config(model: Any) -> Iterator[None]:
         yield
     finally:
         owner.generation_config = kept
-
-
-class _TokenQueue:
-    """The streamer that `generate` writes to: iterates over new token ids, in the reader's thread."""
-
-    def __init__(self) -> None:
-        self._queue: SimpleQueue[int | None] = SimpleQueue()
-        self._prompt_seen = False
-
-    def put(self, ids: torch.Tensor) -> None:
-        """Called by `generate`, with the prompt first."""
-        if self._prompt_seen:
-            for token in ids.flatten().tolist():
-                self._queue.put(token)
-        self._prompt_seen = True
-
-    def end(self) -> None:
-        """Called by `generate`, and by whoever runs it: the first call counts."""
-        self._queue.put(None)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._queue.get, None)
-
-
-class _TextOfTokens:
-    """Text that each new token adds, whole characters only (a character may be several tokens)."""
-
-    def __init__(self, decode: Any):
-        self._decode, self._ids = decode, []
-        self._start = self._shown = 0  # ids from `start` are decoded again; those before `shown` were handed on
-
-    def add(self, token: int) -> str:
-        """The text that became certain with `token`, often none."""
-        self._ids.append(token)
-        return self._new(hold=len(self._ids) - self._shown < _HELD_BACK)
-
-    def rest(self) -> str:
-        """What was held back, as the whole text has it."""
-        return self._new(hold=False)
-
-    def _new(self, hold: bool) -> str:
-        before = self._decode(self._ids[self._start : self._shown])
-        text = self._decode(self._ids[self._start :])
-        if hold and text.endswith("\ufffd"):
-            return ""
-        self._start, self._shown = self._shown, len(self._ids)
-        return text[len(before) :]

@@ -13,7 +13,7 @@ from bedside.settle import quantisation, roles_and_template
 def check(parsed: Parsed) -> None:
     """Settle the flags in place; ConfigError lists every problem."""
     given, args = parsed.given, parsed[InferenceArguments]
-    problems = quantisation(args)
+    problems = quantisation(args) + _server(args, given)
     if not args.interactive and not args.data_file:
         problems.append("nothing to do: add --interactive to chat, or --data_file FILE to answer a file of questions")
     if args.interactive and args.data_file:
@@ -29,6 +29,32 @@ def check(parsed: Parsed) -> None:
         raise ConfigError(problems)
 
 
+# What is settled where a model is loaded, which a server did for itself.
+_LOADING = (
+    "base_model", "lora_model", "tokenizer_path", "cache_dir", "model_revision", "trust_remote_code", "template_name",
+    "dtype", "device_map", "attn_implementation", "load_in_4bit", "load_in_8bit", "quantization_bit", "only_cpu",
+)  # fmt: skip
+_ASKING = ("served_model", "concurrency", "server_timeout")
+
+
+def _server(args: InferenceArguments, given: set[str]) -> list[str]:
+    """Problems of flags that belong to a server, or to a model in this process."""
+    if args.server is None:
+        return [f"--{name}: belongs to --server" for name in _ASKING if name in given]
+    loading = [f"--{name}" for name in _LOADING if name in given]
+    problems = []
+    if loading:
+        problems.append(
+            f"{', '.join(loading)}: the server has loaded its model already; say so where it is started, or drop "
+            "--server"
+        )
+    if "batch_size" in given:
+        problems.append("--batch_size: a server makes its own batches; --concurrency says how many rows it is asked")
+    if args.interactive and "concurrency" in given:
+        problems.append("--concurrency belongs to --data_file; a chat asks one question at a time")
+    return problems
+
+
 def _limits(args: InferenceArguments) -> list[str]:
     limits = {
         "batch_size": (args.batch_size >= 1, "at least 1"),
@@ -38,6 +64,8 @@ def _limits(args: InferenceArguments) -> list[str]:
         "top_k": (args.top_k >= 0, "0 (all) or more"),
         "repetition_penalty": (args.repetition_penalty > 0, "more than 0; 1 changes nothing"),
         "seed": (0 <= args.seed < 1 << 32, "0 to 4294967295"),
+        "concurrency": (1 <= args.concurrency <= 1024, "1 to 1024"),
+        "server_timeout": (args.server_timeout > 0, "more than 0 seconds"),
     }
     return [f"--{name} {getattr(args, name)}: expected {text}" for name, (good, text) in limits.items() if not good]
 

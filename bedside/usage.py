@@ -15,6 +15,7 @@ _TITLES = {
     "preference": "Preferences: the reference, and losses beside the trainer's",
     "oddsratio": "ORPO",
     "label": "Labelled answers",
+    "serving": "Serving: the model, what requests leave open, and the limits",
     "reward": "Rewards: what an answer is worth",
     "rollout": "Sampled answers: what is kept of them, and when a run is stopped",
     "group": "Groups of answers: GRPO and RLOO",

@@ -4,6 +4,7 @@ sh run_tests.sh tests/test_batch.py
 """
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -188,17 +189,18 @@ def rows(tmp_path):
 
 
 def answered(engine, rows, output, sampling, batch_size, done=0):
-    ends = batch.run(engine, rows, done, str(output), sampling, batch_size)
-    return ends, [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    tally = batch.run(engine, rows, done, str(output), sampling, batch_size)
+    return tally, [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
 
 
 def test_one_row_each_in_the_order_of_the_input(engine, rows, tmp_path):
-    ends, written = answered(engine, rows, tmp_path / "out.jsonl", Sampling(6, temperature=0), 4)
+    tally, written = answered(engine, rows, tmp_path / "out.jsonl", Sampling(6, temperature=0), 4)
     assert [row["line"] for row in written] == list(range(1, 13))
     faults = {row["line"]: row["error"] for row in written if "error" in row}
     assert faults == {4: "E_EMPTY", 9: "W_OVERLONG", 12: "E_JSON"}
-    assert sum(ends.values()) == 12
-    assert ends["length"] + ends["stop"] == 9
+    assert sum(tally.ends.values()) == 12
+    assert tally.ends["length"] + tally.ends["stop"] == 9
+    assert tally.tokens == sum(row.get("completion_tokens", 0) for row in written)
     first = written[0]
     assert list(first) == [
         "id", "line", "prompt", "answer", "thought", "text", "finish_reason", "prompt_tokens", "completion_tokens",
@@ -275,8 +277,20 @@ def test_another_runs_file_is_not_continued(rows, tmp_path):
 
 
 def test_the_summary_holds_every_row():
-    from collections import Counter
-
     assert batch.summary(9, 4, Counter(stop=3, length=1, E_JSON=1)) == (
         "9 rows = 4 from an earlier run + 3 finished + 1 cut by --max_new_tokens or the context + 1 E_JSON"
     )
+
+
+def test_the_speed_is_of_the_rows_that_were_answered():
+    tally = batch.Tally(Counter(stop=3, length=1, E_JSON=5), 100, 8.0)
+    assert tally.speed() == "0.50 rows/s, 12.5 tokens/s, 8.0 s"
+    assert batch.Tally().speed() == "0.00 rows/s, 0.0 tokens/s, 0.0 s"
+
+
+def test_what_a_run_was_made_of_reads_the_same_from_its_file(tmp_path):
+    path = write(tmp_path / "q.jsonl", {"prompt": "a"})
+    made_of = batch.about(path, 1, {"served": "m"}, Sampling(stop=("END",)), 42, None, None)
+    assert json.loads(json.dumps(made_of)) == made_of
+    assert made_of["settings"]["stop"] == ["END"]
+    assert "stop" not in batch.about(path, 1, {"served": "m"}, Sampling(), 42, None, None)["settings"]

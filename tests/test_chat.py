@@ -9,8 +9,10 @@ import threading
 import pytest
 
 from bedside import chat
+from bedside.answers import Answer, EngineFailed, Sampling
 from bedside.data.conversation import RowError
-from bedside.generate import Answer, Delta, Prompt, Sampling
+from bedside.generate import Prompt
+from bedside.thoughts import Delta
 
 SAMPLING = Sampling(max_new_tokens=8)
 
@@ -173,12 +175,52 @@ def test_the_oldest_questions_make_room():
     assert "[the oldest 1 question(s) no longer fit into the model's context and are forgotten]" in shown
 
 
+class Remote:
+    """An engine that cannot count a prompt; an error among its answers is raised when they are asked for."""
+
+    context = None
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def stream(self, messages, sampling, enable_thinking=None, cancel=None):
+        self.asked.append(messages)
+        for piece in self.answers.pop(0):
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+
 def test_a_question_that_is_too_long_is_not_sent():
     engine = Scripted(plain())
     engine.context = 30
     shown = talk(engine, "a", "b" * 40)
     assert "[not sent: the prompt has 40 tokens, the model's context is 30]" in shown
     assert len(engine.asked) == 1
+
+
+def test_a_server_that_says_too_long_has_the_oldest_questions_forgotten():
+    overlong = [RowError("W_OVERLONG", "the prompt is too long for the server's model")]
+    engine = Remote(plain(), plain(), overlong, plain())
+    shown = talk(engine, "a", "b", "c")
+    assert [message["content"] for message in engine.asked[3]] == ["b", "Rest.", "c"]
+    assert "[the oldest 1 question(s) no longer fit into the model's context and are forgotten]" in shown
+    assert "[not sent: the prompt is too long" in talk(Remote(overlong), "a")
+
+
+def test_the_tokens_of_the_last_exchange_tell_how_full_a_servers_context_is():
+    engine = Remote(plain(tokens=9), plain(tokens=9))
+    engine.context = 20  # 8 are kept for the answer, 5 were the prompt's
+    talk(engine, "a", "b")
+    assert [message["content"] for message in engine.asked[1]] == ["b"]
+
+
+def test_an_engine_that_fails_is_a_remark_and_the_chat_goes_on():
+    engine = Remote([Delta("answer", "Re"), EngineFailed("http://h: broke off in the middle of an answer")], plain())
+    shown = talk(engine, "Fever?", "Cough?")
+    assert "Re\n[no answer: http://h: broke off in the middle of an answer]\n" in shown
+    assert engine.asked[1] == [{"role": "user", "content": "Cough?"}]
+    assert shown.rstrip().endswith("finished]")
 
 
 def test_ctrl_c_stops_the_answer_and_the_chat_goes_on():

@@ -4,14 +4,17 @@ sh run_tests.sh tests/test_generate.py
 """
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from bedside import generate, models, templates
+from bedside.answers import EngineFailed
 from bedside.data.conversation import RowError
 from bedside.errors import ConfigError
-from bedside.generate import Answer, ChatEngine, Delta, Sampling, _TextOfTokens
+from bedside.generate import Answer, ChatEngine, Delta, Sampling
+from bedside.written import TextOfTokens
 
 GREEDY = Sampling(max_new_tokens=12, temperature=0)
 SHORT = [{"role": "user", "content": "咳嗽怎么办？"}]
@@ -191,10 +194,66 @@ def test_too_little_memory_is_one_sentence(engine, monkeypatch):
         engine.answer([SHORT, LONG], GREEDY)
 
 
+def test_an_error_of_the_device_is_the_engines(engine, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("CUDA error: unspecified launch failure\nmore")
+
+    monkeypatch.setattr(engine.model, "generate", broken)
+    for ask in (lambda: engine.answer([SHORT], GREEDY), lambda: list(engine.stream(SHORT, GREEDY))):
+        with pytest.raises(EngineFailed, match=r"the model broke off: CUDA error: unspecified launch failure$"):
+            ask()
+
+
+def test_an_engine_has_a_name_and_says_whether_it_thinks(engine, parts):
+    assert (engine.name, engine.thinks) == ("model", True)
+    assert not ChatEngine(*parts[:2], templates.get("vicuna"), [0]).thinks
+
+
+def test_a_seed_repeats_in_any_batch_and_leaves_others_numbers_alone(engine):
+    hot = Sampling(12, temperature=1.5, top_p=0.95, seed=11)
+    torch.manual_seed(3)
+    before = torch.rand(1)
+    torch.manual_seed(3)
+    alone = engine.answer([SHORT], hot)[0]
+    assert torch.rand(1) == before
+    assert engine.answer([LONG, SHORT, LONG], hot)[1] == alone
+    assert list(engine.stream(SHORT, hot))[-1] == alone
+    assert engine.answer([SHORT], Sampling(12, temperature=1.5, top_p=0.95, seed=12))[0] != alone
+
+
+def test_a_stop_text_ends_an_answer_and_is_cut_off(engine):
+    whole = engine.answer([SHORT], GREEDY)[0]
+    stop = whole.text[4:7]  # over the borders of tokens
+    assert whole.text.index(stop) == 4
+    stopping = Sampling(12, temperature=0, stop=("never seen", stop))
+    answer, other = engine.answer([SHORT, LONG], stopping)
+    assert (answer.text, answer.finish_reason) == (whole.text[:4], "stop")
+    assert answer.completion_tokens < 12
+    assert other == engine.answer([LONG], stopping)[0]
+    *deltas, last = engine.stream(SHORT, stopping)
+    assert last == answer
+    assert "".join(delta.text for delta in deltas) == answer.answer
+
+
+def test_streams_of_several_threads_do_not_mix(engine):
+    alone = [engine.answer([chat], GREEDY)[0] for chat in (SHORT, LONG)]
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda i: list(engine.stream((SHORT, LONG)[i % 2], GREEDY))[-1], range(16)))
+    assert found == alone * 8
+
+
+def test_one_who_waits_for_the_model_can_be_cancelled(engine):
+    cancel = threading.Event()
+    cancel.set()
+    with engine._turn:
+        (answer,) = engine.stream(SHORT, GREEDY, cancel=cancel)
+    assert (answer.finish_reason, answer.completion_tokens, answer.text) == ("cancelled", 0, "")
+
+
 def test_characters_of_several_tokens_come_whole(tiny_tokenizer):
     ids = tiny_tokenizer("a🩺胸b", add_special_tokens=False)["input_ids"]
     assert len(ids) > 6
-    text = _TextOfTokens(tiny_tokenizer.backend_tokenizer.decode)
+    text = TextOfTokens(tiny_tokenizer.backend_tokenizer.decode)
     pieces = [text.add(token) for token in ids]
     assert "".join(pieces) + text.rest() == "a🩺胸b"
     assert [piece for piece in pieces if piece] == ["a", "🩺", "胸", "b"]
@@ -202,7 +261,7 @@ def test_characters_of_several_tokens_come_whole(tiny_tokenizer):
 
 def test_bytes_that_are_no_character_hold_nothing_back_for_long(tiny_tokenizer):
     half = tiny_tokenizer("🩺", add_special_tokens=False)["input_ids"][0]
-    text = _TextOfTokens(tiny_tokenizer.backend_tokenizer.decode)
+    text = TextOfTokens(tiny_tokenizer.backend_tokenizer.decode)
     pieces = [text.add(half) for _ in range(8)]
     assert pieces == [""] * 7 + ["\ufffd" * 8]
     assert text.add(half) == ""

@@ -20,17 +20,18 @@ ORDER = (
     ("errors", "logs", "documents", "openers"),
     ("data", "clean", "templates", "thoughts", "answers", "synth", "hub"),
     ("spellings", "elsewhere", "trainer_flags", "args", "data_args", "stage_args", "flagtable", "usage", "cli",
-     "launch", "trainer_checks", "settle", "inference_flags", "flagsdoc"),
+     "launch", "trainer_checks", "settle", "inference_flags"),
     ("fingerprints", "lineage", "own_template", "models", "reward_model", "adapters", "probe", "policy",
      "checkpoints"),
-    ("guards", "card", "manifest", "collate", "accounting", "plots", "questions", "generate", "engine", "chat",
+    ("guards", "card", "manifest", "collate", "accounting", "plots", "questions", "draws", "written", "hooks",
+     "generate", "engine", "chat",
      "batch", "remote", "serving", "evaluate",
      "preference", "reward", "rewards", "rollouts", "ppo", "grpo", "parity", "parity_chats",
      "merge_source", "merge", "merge_check", "deploy", "memory", "quantise", "chatpage",
      "starter",
      "template_check", "template_view", "vocabulary"),
     ("datareport", "settle_pairs", "settle_dpo", "settle_orpo", "settle_kto", "settle_reward",
-     "settle_scoring", "settle_rollouts", "settle_ppo", "settle_grpo", "runner"),
+     "settle_scoring", "settle_rollouts", "settle_ppo", "settle_grpo", "runner", "flagsdoc"),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 # Subclasses of a library's trainer or config: imported where a run begins, so that they may import it.
