@@ -22,12 +22,14 @@ def main(argv: list[str] | None = None) -> int:
     args = parsed[ServingArguments]
     if args.only_cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    from bedside.serving import server
-
+    try:
+        from bedside.serving import server
+    except ModuleNotFoundError as error:
+        raise errors.ConfigError(f"{error.name} is not installed; run: pip install -r requirements-demo.txt") from None
     place = server.bound(args.host, args.port)
 
     # 2. Which model that is: base and precision as in the adapter's training, tokenizer and template as saved.
-    from bedside import engine, inference_flags
+    from bedside import engine, memory
 
     named = args.base_model if "base_model" in parsed.given or not args.lora_model else None
     origin = engine.find(named, args.lora_model)
@@ -35,9 +37,10 @@ def main(argv: list[str] | None = None) -> int:
     tokenizer, template = engine.text_side(origin, args.template_name, args.tokenizer_path, args.cache_dir)
     if args.enable_thinking is not None and template.thinking == "none":
         logs.warn(f"--enable_thinking: the template {template.name} has no thinking mode; the flag changes nothing")
-    quantisation, dtype = engine.precision(origin, inference_flags.quantisation_wish(args), args.dtype)
+    wish, placed = memory.chosen(args, origin, args.max_batch)
+    quantisation, dtype = engine.precision(origin, wish, args.dtype)
     loaded = engine.load(
-        origin, tokenizer, template, quantisation, dtype, args.attn_implementation, args.device_map, args.cache_dir
+        origin, tokenizer, template, quantisation, dtype, args.attn_implementation, placed, args.cache_dir
     )
     engine.describe(loaded, origin)
 

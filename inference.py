@@ -89,7 +89,7 @@ def _server(args: InferenceArguments) -> tuple[dict, Any]:
 def _model(args: InferenceArguments, parsed: Parsed) -> tuple[dict, Any]:
     """What tells this model from others, and a function that loads it: base and precision as in the adapter's
     training, tokenizer and template as saved."""
-    from bedside import engine
+    from bedside import engine, memory
 
     named = args.base_model if "base_model" in parsed.given or not args.lora_model else None
     origin = engine.find(named, args.lora_model)
@@ -98,8 +98,9 @@ def _model(args: InferenceArguments, parsed: Parsed) -> tuple[dict, Any]:
     template = text[1]
     if args.enable_thinking is not None and template.thinking == "none":
         logs.warn(f"--enable_thinking: the template {template.name} has no thinking mode; the flag changes nothing")
-    precision = engine.precision(origin, inference_flags.quantisation_wish(args), args.dtype)
-    places = (args.attn_implementation, args.device_map, args.cache_dir, args.trust_remote_code)
+    wish, placed = memory.chosen(args, origin, args.batch_size if args.data_file else 1)
+    precision = engine.precision(origin, wish, args.dtype)
+    places = (args.attn_implementation, placed, args.cache_dir, args.trust_remote_code)
 
     def load() -> Any:
         loaded = engine.load(origin, *text, *precision, *places)

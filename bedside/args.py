@@ -209,6 +209,9 @@ class InferenceArguments:
     load_in_4bit: bool = flag(False, "hold the base in 4-bit NF4")
     load_in_8bit: bool = flag(False, "hold the base in 8-bit")
     quantization_bit: int | None = flag(None, "4 or 8, LLaMA-Factory's spelling of the two flags above")
+    memory_gb: float | None = flag(
+        None, "GB of GPU memory to stay within (of host memory without a GPU): picks the best precision that fits"
+    )
     finetuning_type: str = flag("lora", "accepted: adapters are told by --lora_model", (), ("lora", "full"))
     max_new_tokens: int = flag(512, "longest answer, thought included, in tokens")
     temperature: float = flag(0.7, "0 takes the likeliest token every time")

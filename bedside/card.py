@@ -20,10 +20,10 @@ from bedside.lineage.record import start_of
 
 _STAGES = {
     "pt": "continued pretraining", "sft": "supervised fine-tuning", "rm": "reward model", "dpo": "DPO", "orpo": "ORPO",
-    "kto": "KTO", "merge": "merged adapter", "vocabulary": "extended vocabulary",
+    "kto": "KTO", "merge": "merged adapter", "vocabulary": "extended vocabulary", "quantise": "quantised model",
 }  # fmt: skip
 _HOW = {"continued": "continued", "merged": "merged", "base": "new adapter on it", "init": "all parameters trained",
-        "extended": "rows added"}  # fmt: skip
+        "extended": "rows added", "quantised": "in fewer bits"}  # fmt: skip
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SECRET = re.compile(r"\b(?:hf_|sk-|ghp_|glpat-)[A-Za-z0-9_-]{12,}")
 _SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "API_KEY")

@@ -105,7 +105,7 @@ def load(
     quantisation: dict | None = None,
     dtype: str = "auto",
     attn_implementation: str | None = None,
-    device_map: str | None = None,
+    device_map: str | dict | None = None,
     cache_dir: str | None = None,
     trust_remote_code: bool = False,
 ) -> ChatEngine:
@@ -118,7 +118,7 @@ def load(
         trust_remote_code,
     )  # fmt: skip
     stops = models.stop_ids(tokenizer, template, model.generation_config.eos_token_id)
-    if torch.cuda.is_available() and not quantisation and not device_map:
+    if torch.cuda.is_available() and not quantisation and not device_map and not models.quantisation_of(model):
         model = model.to("cuda")
     if resolved.adapter:
         model = adapters.continue_adapter(model, resolved.adapter, trainable=False)

@@ -1,6 +1,7 @@
 """The flags of inference.py against each other: every conflict at once."""
 
 from pathlib import Path
+from typing import Any
 
 from bedside.args import InferenceArguments
 from bedside.cli import Parsed
@@ -24,15 +25,16 @@ def check(parsed: Parsed) -> None:
         problems += _files(args.data_file, args.output_file)
     if args.gpus is not None:
         problems.append(f"--gpus {args.gpus}: set CUDA_VISIBLE_DEVICES={args.gpus} in front of the command instead")
-    problems += _limits(args) + _texts(args)
+    problems += _limits(args) + _texts(args) + memory_problems(args)
     if problems:
         raise ConfigError(problems)
 
 
 # What is settled where a model is loaded, which a server did for itself.
 _LOADING = (
-    "base_model", "lora_model", "tokenizer_path", "cache_dir", "model_revision", "trust_remote_code", "template_name",
-    "dtype", "device_map", "attn_implementation", "load_in_4bit", "load_in_8bit", "quantization_bit", "only_cpu",
+    "base_model", "lora_model", "tokenizer_path", "cache_dir", "model_revision", "trust_remote_code",
+    "template_name", "dtype", "device_map", "attn_implementation", "load_in_4bit", "load_in_8bit",
+    "quantization_bit", "memory_gb", "only_cpu",
 )  # fmt: skip
 _ASKING = ("served_model", "concurrency", "server_timeout")
 
@@ -63,6 +65,7 @@ def _limits(args: InferenceArguments) -> list[str]:
         "top_p": (0 < args.top_p <= 1, "more than 0 and at most 1"),
         "top_k": (args.top_k >= 0, "0 (all) or more"),
         "repetition_penalty": (args.repetition_penalty > 0, "more than 0; 1 changes nothing"),
+        "memory_gb": (args.memory_gb is None or args.memory_gb > 0, "more than 0, as 8 or 11.5"),
         "seed": (0 <= args.seed < 1 << 32, "0 to 4294967295"),
         "concurrency": (1 <= args.concurrency <= 1024, "1 to 1024"),
         "server_timeout": (args.server_timeout > 0, "more than 0 seconds"),
@@ -98,7 +101,14 @@ def _files(data_file: str, output_file: str) -> list[str]:
     return problems
 
 
-def quantisation_wish(args: InferenceArguments) -> dict | None:
+def memory_problems(args: Any) -> list[str]:
+    """What speaks against --memory_gb beside the other flags."""
+    if args.memory_gb and args.device_map:
+        return ["--memory_gb and --device_map: choose one; --memory_gb places the layers itself"]
+    return []
+
+
+def quantisation_wish(args: Any) -> dict | None:
     """`{"bits", "type", "double"}` from the flags, or None."""
     if args.load_in_4bit:
         return {"bits": 4, "type": "nf4", "double": True}

@@ -180,10 +180,12 @@ def attention(implementation: str | None, flash: str | None) -> str:
     return "flash_attention_2" if flash == "fa2" and can else "sdpa"
 
 
-def placement(device_map: str | None, quantised: bool) -> Any:
+def placement(device_map: str | dict | None, quantised: bool) -> Any:
     """`device_map` for from_pretrained: None under a launcher or on the CPU, where the trainer places the model."""
     import torch
 
+    if isinstance(device_map, dict):
+        return device_map  # bedside.memory has placed every part
     local_rank = os.environ.get("LOCAL_RANK")
     if not torch.cuda.is_available():
         return {"": "cpu"} if quantised else None
@@ -200,14 +202,13 @@ def load_base(
     quantisation: dict | None = None,
     attn_implementation: str | None = None,
     flash_attn: str | None = None,
-    device_map: str | None = None,
+    device_map: str | dict | None = None,
     revision: str = "main",
     cache_dir: str | None = None,
     trust_remote_code: bool = False,
     num_labels: int | None = None,
 ) -> PreTrainedModel:
     """A causal LM from safetensors, never upcast; `quantisation` is `{"bits": 4, "type": "nf4", "double": True}`.
-
     With `num_labels` it is a sequence classifier; a reward model has 1, and its head is float32. Raises ConfigError
     when it cannot be loaded.
     """
@@ -216,16 +217,17 @@ def load_base(
     shared = {"revision": revision, "cache_dir": cache_dir, "trust_remote_code": trust_remote_code}
     config = config_of(name, **shared)
     precision = resolve_dtype(dtype, config, quantisation is not None)
-    bits = quantisation["bits"] if quantisation else None
+    wish = quantisation or {}
     quantised = quantisation_config(
-        bits == 4, bits == 8, bool(quantisation and quantisation.get("double")), precision,
-        (quantisation or {}).get("type") or "nf4",
+        wish.get("bits") == 4, wish.get("bits") == 8, bool(wish.get("double")), precision, wish.get("type") or "nf4"
     )  # fmt: skip
+    if quantised and isinstance(device_map, dict):
+        quantised.llm_int8_enable_fp32_cpu_offload = True  # layers in host memory stay unquantised
     keywords = {
         "dtype": precision,
         "attn_implementation": attention(attn_implementation, flash_attn),
         "use_safetensors": True,
-        "device_map": placement(device_map, quantised is not None),
+        "device_map": placement(device_map, bool(quantised or getattr(config, "quantization_config", None))),
         **({"quantization_config": quantised} if quantised else {}),
         **({"num_labels": num_labels} if num_labels else {}),
     }
@@ -286,6 +288,8 @@ def quantisation_of(model: torch.nn.Module) -> dict | None:
     if config is None:
         return None
     config = config if isinstance(config, dict) else config.to_dict()
+    if config.get("quant_method") not in (None, "bitsandbytes"):
+        return {"bits": 4, "type": str(config["quant_method"])}
     if config.get("load_in_8bit"):
         return {"bits": 8, "type": "int8"}
     return {

@@ -16,7 +16,8 @@ _FILES = 4  # data files shown for a stage
 _METRICS = ("train_loss", "eval_loss", "eval_perplexity", "eval_accuracy", "accuracy", "heldout_win_rate",
             "heldout_margin", "merge error")  # fmt: skip
 _HOW = {"continued": "continues {}", "base": "new adapter on {}", "merged": "{} folded into its base",
-        "init": "all parameters, from {}", "extended": "rows added to {}"}  # fmt: skip
+        "init": "all parameters, from {}", "extended": "rows added to {}",
+        "quantised": "{} in fewer bits"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from bedside.args import InferenceArguments, flag
 from bedside.cli import Parsed
 from bedside.data.conversation import RowError, check_conversation
 from bedside.errors import ConfigError
+from bedside.inference_flags import memory_problems
 from bedside.settle import quantisation
 
 KEY = "BEDSIDE_API_KEY"
@@ -39,6 +40,7 @@ class ServingArguments:
     load_in_4bit: bool = _same("load_in_4bit")
     load_in_8bit: bool = _same("load_in_8bit")
     quantization_bit: int | None = _same("quantization_bit")
+    memory_gb: float | None = _same("memory_gb")
     resize_emb: bool = _same("resize_emb")
     only_cpu: bool = _same("only_cpu")
     gpus: str | None = _same("gpus")
@@ -65,7 +67,7 @@ def check(parsed: Parsed) -> None:
     """Settle the flags in place; ConfigError lists every problem."""
     args = parsed[ServingArguments]
     problems = quantisation(args)
-    problems += _texts(args)
+    problems += _texts(args) + memory_problems(args)
     if args.gpus is not None:
         problems.append(f"--gpus {args.gpus}: set CUDA_VISIBLE_DEVICES={args.gpus} in front of the command instead")
     problems += _limits(args)
@@ -85,6 +87,7 @@ def _limits(args: ServingArguments) -> list[str]:
         "top_p": (0 < args.top_p <= 1, "more than 0 and at most 1"),
         "top_k": (args.top_k >= 0, "0 (all) or more"),
         "repetition_penalty": (args.repetition_penalty > 0, "more than 0; 1 changes nothing"),
+        "memory_gb": (args.memory_gb is None or args.memory_gb > 0, "more than 0, as 8 or 11.5"),
         "port": (0 <= args.port < 65536, "0 (any that is free) to 65535"),
         "max_batch": (args.max_batch >= 1, "at least 1"),
         "max_waiting": (args.max_waiting >= 0, "0 or more"),
