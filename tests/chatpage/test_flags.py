@@ -5,7 +5,7 @@ sh run_tests.sh tests/chatpage/test_flags.py
 
 import pytest
 
-from bedside import cli
+from bedside import cli, engine, generate, templates
 from bedside.answers import Sampling
 from bedside.chatpage import engines, flags
 from bedside.chatpage.flags import PageArguments
@@ -62,9 +62,21 @@ def test_settings_of_the_page_replace_those_of_the_flags():
 
 def test_one_engine_or_two(monkeypatch):
     loaded = []
-    monkeypatch.setattr(engines, "_loaded", lambda parsed, base, adapter: loaded.append((base, adapter)) or Scripted())
+    monkeypatch.setattr(
+        engines, "_loaded", lambda parsed, base, adapter, like: loaded.append((base, adapter)) or Scripted()
+    )
     assert engines.engines(parse())[1] is None
     first, second = engines.engines(parse("--lora_model", "bedside", "--compare_base_model", "models/starter"))
     assert loaded == [("models/starter", None), (None, "bedside"), ("models/starter", None)]
     assert engines.names(first, None) == ["scripted"]
     assert engines.names(first, second) == ["A · scripted", "B · scripted"]
+
+
+def test_a_base_without_a_template_is_asked_with_that_of_the_model_it_is_compared_with(monkeypatch):
+    tuned = generate.ChatEngine.__new__(generate.ChatEngine)
+    tuned.template = templates.get("qwen3")
+    monkeypatch.setattr(engine, "load", lambda origin, tokenizer, template, *rest: template)
+    monkeypatch.setattr(engine, "describe", lambda loaded, origin: None)
+    assert engines._loaded(parse(), "models/starter", None, tuned).name == "qwen3"
+    with pytest.raises(ConfigError, match="no chat template of its own"):
+        engines._loaded(parse(), "models/starter", None, None)
