@@ -43,18 +43,19 @@ if [ "${1:-}" = --serve ]; then
         serve_install "$serve_sum"
     fi
     # The options of pyproject.toml leave tests/serve out.
-    exec python -m pytest -o addopts="-q --strict-markers" "$@" tests/serve
+    exec python -m pytest -o addopts="-q --strict-markers" -o testpaths=tests/serve "$@"
 fi
 if [ "${1:-}" = --browser ]; then
     shift
     if ! command -v chromium >/dev/null 2>&1; then
         # Where this may install packages, it does; elsewhere it says what is missing.
-        { [ "$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk >/dev/null 2>&1; } || {
+        { [ "$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk >/dev/null 2>&1; } ||
+        {
             echo "error: the page tests need Chromium; on Debian or Ubuntu: apt-get install chromium fonts-noto-cjk" >&2
             exit 2
         }
     fi
-    exec python -m pytest -o addopts="-q --strict-markers" "$@" tests/browser
+    exec python -m pytest -o addopts="-q --strict-markers" -o testpaths=tests/browser "$@"
 fi
 if [ $# -eq 0 ]; then
     # Files of tests are shared out among the cores, at most four (a worker takes about 1 GB), each computing with one.
