@@ -17,6 +17,9 @@ from bedside.openers import is_loopback
 _BF16 = (8, 0)  # the compute capability from which cards compute in bfloat16
 _DTYPES = {"half": "float16", "float": "float32"}
 _SAID_ALOUD = ("enable-log-requests", "enable-log-outputs")
+# The build for CPUs crashes, and every request with it, when a request with a seed is read in pieces: its random
+# numbers cannot be wound back.
+_ON_CPU = {"enforce-eager": [], "no-enable-chunked-prefill": []}
 _SERVER = ["-m", "vllm.entrypoints.openai.api_server"]
 
 
@@ -53,7 +56,7 @@ def compose(subject: Subject, machine: Machine, vllm: Vllm, given: Given, enviro
         **_identity(subject, names, given.words("lora-modules") or ()),
         "dtype": [dtype],
         **({"max-model-len": [str(room.length)]} if room.length else {}),
-        **({"tensor-parallel-size": [str(cards)]} if not vllm.cpu else {"enforce-eager": []}),
+        **({"tensor-parallel-size": [str(cards)]} if not vllm.cpu else _ON_CPU),
         **({"quantization": ["bitsandbytes"]} if room.four_bit else {}),
         **({"gpu-memory-utilization": [str(room.utilisation)]} if room.utilisation else {}),
         **_readers(subject),
@@ -211,7 +214,8 @@ def _merged(ours: dict[str, list[str]], given: Given, told: list[str]) -> list[s
     theirs = dict(given.vllm)
     flags: list[str] = []
     for name, words in ours.items():
-        spelled = next((n for n in (name, f"no-{name}") if n in theirs), None)
+        other = name.removeprefix("no-") if name.startswith("no-") else f"no-{name}"
+        spelled = next((n for n in (name, other) if n in theirs), None)
         if spelled is None:
             flags += [f"--{name}", *words]
         elif list(theirs[spelled]) != words and name not in ("host", "port"):

@@ -34,7 +34,8 @@ def test_a_merged_model_that_thinks_on_a_cpu(make_merged):
     assert begun.command == (
         "/v/python", "-m", "vllm.entrypoints.openai.api_server", "--model", str(place), "--generation-config",
         str(place), "--served-model-name", "merged sft", "--dtype", "bfloat16", "--max-model-len", "512",
-        "--enforce-eager", "--chat-template", f"{place}/chat_template.jinja", "--reasoning-parser", "qwen3",
+        "--enforce-eager", "--no-enable-chunked-prefill",
+        "--chat-template", f"{place}/chat_template.jinja", "--reasoning-parser", "qwen3",
         "--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--host", "127.0.0.1", "--port", "8000",
     )  # fmt: skip
     assert begun.environment == {

@@ -85,7 +85,8 @@ def serving(model: Path, log: Path, *flags: str, max_model_len: int = 1024) -> I
     port = free_port()
     command = [
         str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--dtype", "bfloat16",
-        "--enforce-eager", "--max-model-len", str(max_model_len), "--host", "127.0.0.1", "--port", str(port), *flags,
+        "--enforce-eager", "--no-enable-chunked-prefill",
+        "--max-model-len", str(max_model_len), "--host", "127.0.0.1", "--port", str(port), *flags,
     ]  # fmt: skip
     with running(command, port, log) as url:
         yield url

@@ -31,7 +31,7 @@ def url(tmp_path_factory) -> Iterator[str]:
     port, log = server.free_port(), tmp_path_factory.mktemp("ppo") / "server.log"
     command = [
         str(server.PYTHON), "-m", "bedside.ppo.vllm_server", "--model", str(BASE), "--port", str(port), "--",
-        "--dtype", "float32", "--enforce-eager", "--max-model-len", "256",
+        "--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill", "--max-model-len", "256",
     ]  # fmt: skip
     with server.running(command, port, log) as address:
         yield address
