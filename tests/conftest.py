@@ -20,6 +20,7 @@ import pytest
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
 
+_MAIN = sys.modules["__main__"]
 _SENTENCES = [
     "The patient has had a fever and a cough for three days. What should be done?",
     "First measure the temperature, then listen to the chest.",
@@ -50,6 +51,13 @@ def _the_log_as_it_was():
     LOGGER.handlers[:] = handlers
     LOGGER.propagate = propagate
     LOGGER.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _the_main_module_as_it_was():
+    """Streamlit's tests put their page in its place; processes that are started later would run it."""
+    yield
+    sys.modules["__main__"] = _MAIN
 
 
 @pytest.fixture(scope="session")
