@@ -5,12 +5,11 @@ sh run_tests.sh --browser tests/browser/test_streamlit.py
 
 import json
 import re
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from bedside.chatpage import texts
 from tests.browser import streamlit_server
@@ -19,14 +18,6 @@ IMAGES = streamlit_server.REPO / "docs" / "images"
 EN, ZH = texts.words("en"), texts.words("zh")
 WIDE, NARROW = (1280, 900), (390, 844)
 SECONDS = 60_000  # milliseconds that something on the page may take on a busy machine
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
