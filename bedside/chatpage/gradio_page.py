@@ -143,8 +143,10 @@ def _wire_editing(gr: Any, on: SimpleNamespace, quick: dict) -> None:
 
     def edit(talks, editing, language):
         said = texts.words(language)
-        if editing or not talks[0].turns:
+        if editing:
             return False, "", said["send"]
+        if not talks[0].turns:  # nothing to edit: what is being typed stays
+            return gr.skip()
         return True, talks[0].turns[-1].question, said["edit"]
 
     def clear(talks, language):
@@ -211,6 +213,8 @@ def _wire_language(gr: Any, blocks: Any, on: SimpleNamespace, names, args: PageA
 
         def begin(talks, request: gr.Request):
             language = texts.preferred(request.headers.get("accept-language"))
+            if language == on.language.value:  # the page has these words already, and somebody may be typing
+                return gr.skip()
             return {on.language: language, **switch(language, talks)}
 
         blocks.load(begin, on.talks, [on.language, *worded], **quick)
