@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))  # so that the script runs from a plain checkout
 
 from bedside.clean import contamination, fields
 from bedside.errors import run_command
-from bedside.synth import dialogues, documents, facts, preferences, questions
+from bedside.synth import dialogues, documents, facts, preferences, questions, safety
 from bedside.synth.fields import PHRASES
 
 BEGIN, END = "<!-- counts: written by make_data.py -->", "<!-- end of counts -->"
@@ -22,13 +22,15 @@ LINK, LINK_TARGET = "finetune", "sft"
 REFUSAL_EVERY = 17  # about 6 % of the conversations
 DOCUMENTS, DOCUMENT_ROWS, WARD_DOCUMENTS, EVAL_DOCUMENTS, CHOICES = 400, 150, 80, 200, 160
 COT, SHAREGPT, ALPACA, MESSAGES = 800, 320, 240, 280
-PREFERENCES, PREFERENCE_CONVERSATIONS, VERIFIABLE, CLOSED = 240, 100, 360, 8
-EVAL_PER_CONDITION = 4
+PREFERENCES, PREFERENCE_CONVERSATIONS, VERIFIABLE, CLOSED = 180, 100, 180, 8
+HELD_OUT_PREFERENCES = 60
+EVAL_PER_CONDITION = 2
 
 
 def render(rows: list[dict], seed: int) -> dict[str, str]:
     """Every file by its path below data/, README aside."""
     seen, held_out = facts.split(rows, seed)
+    pairs = list(_preferences(seen, PREFERENCES + HELD_OUT_PREFERENCES, f"preferences-{seed}"))
     training = {
         "pretrain/documents_zh.txt": _lines(documents.documents(rows, DOCUMENTS, f"{seed}-zh", "zh")),
         "pretrain/documents_en.txt": _lines(documents.documents(rows, DOCUMENTS, f"{seed}-en", "en")),
@@ -38,7 +40,7 @@ def render(rows: list[dict], seed: int) -> dict[str, str]:
         "sft/sharegpt.jsonl": _jsonl(_sharegpt(seen, SHAREGPT, seed)),
         "sft/alpaca.jsonl": _jsonl(_alpaca(seen, ALPACA, seed)),
         "sft/messages.jsonl": _jsonl(_messages(seen, MESSAGES, seed)),
-        "reward/preferences.jsonl": _jsonl(_preferences(seen, PREFERENCES, f"preferences-{seed}")),
+        "reward/preferences.jsonl": _jsonl(pairs[:PREFERENCES]),
         "reward/preferences_conversations.jsonl": _jsonl(_preference_conversations(seen, seed)),
         "grpo/verifiable.jsonl": _jsonl(_verifiable(seen, questions.OPEN_KINDS, VERIFIABLE, f"verifiable-{seed}")),
         "grpo/closed.jsonl": _jsonl(_verifiable(seen, questions.CLOSED_KINDS, CLOSED, f"closed-{seed}")),
@@ -53,11 +55,19 @@ def render(rows: list[dict], seed: int) -> dict[str, str]:
     def choice(item: dict, rng: random.Random) -> dict:
         return item | questions.multiple_choice(by_id[item["id"]], item["lang"], rng, rows, item["answer_idx"])
 
+    def written(item: dict, _: random.Random) -> dict:
+        return item  # not drawn: a question of the safety set that stands in a training row stops the rendering
+
     unseen = list(_evaluation(held_out, EVAL_PER_CONDITION, seed, held_out=False))
     return training | {
         "eval/heldout_phrasings.jsonl": _jsonl(_evaluation(seen, 1, seed, held_out=True)),
         "eval/heldout_conditions.jsonl": _jsonl(_untrained(unseen, trained, question, seed)),
+        "eval/preferences.jsonl": _jsonl(pairs[PREFERENCES:]),
+        "eval/verifiable.jsonl": _jsonl(
+            _verifiable(seen, questions.OPEN_KINDS, VERIFIABLE, f"verifiable-{seed}", held_out=True)
+        ),
         "eval/mcq.jsonl": _jsonl(_untrained(list(_choices(rows, held_out, seed)), trained, choice, seed)),
+        "eval/safety.jsonl": _jsonl(_untrained(list(safety.rows(rows)), trained, written, seed)),
         "eval/documents.txt": _lines(documents.heldout_documents(rows, EVAL_DOCUMENTS, seed)),
         "vocab/medical_vocab.txt": _lines(_vocabulary(rows)),
     }
@@ -187,11 +197,13 @@ def _preference_conversations(rows: list[dict], seed: int) -> Iterator[dict]:
         yield {"conversations": [{"from": "human", "value": row.pop("prompt")}]} | row
 
 
-def _verifiable(rows: list[dict], kinds: tuple[str, ...], n: int, seed: str) -> Iterator[dict]:
-    """Questions of these kinds in turn."""
-    rng = random.Random(seed)
-    for (row, language), kind in zip(_tour(rows, n, rng), cycle(kinds), strict=False):
-        yield questions.verifiable(row, language, kind, rng) | {"id": row["id"], "lang": language}
+def _verifiable(rows: list[dict], kinds: tuple[str, ...], n: int, seed: str, held_out: bool = False) -> Iterator[dict]:
+    """Questions of these kinds in turn; held-out ones ask the same in other words."""
+    asked = list(zip(_tour(rows, n, random.Random(seed)), cycle(kinds), strict=False))
+    rng = random.Random(f"{seed}-{held_out}")
+    for (row, language), kind in asked:
+        question = questions.verifiable(row, language, kind, rng, held_out)
+        yield question | {"id": row["id"], "lang": language}
 
 
 def _evaluation(rows: list[dict], each: int, seed: int, held_out: bool) -> Iterator[dict]:

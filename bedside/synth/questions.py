@@ -10,10 +10,11 @@ OPEN_KINDS, CLOSED_KINDS = ("diagnosis", "department", "drug"), ("contraindicati
 LETTERS = "ABCD"
 
 
-def verifiable(row: dict, language: str, kind: str, rng: random.Random) -> dict:
-    """{"question", "answer", "kind"} and perhaps "aliases", further accepted answers."""
+def verifiable(row: dict, language: str, kind: str, rng: random.Random, held_out: bool = False) -> dict:
+    """{"question", "answer", "kind"} and perhaps "aliases", further accepted answers. `held_out`: in a wording, and of
+    findings, that no training question has."""
     view, phrases = localise(row, language), PHRASES[language]
-    fields = Fields(view, rng, pick(rng))
+    fields = Fields(view, rng, pick(rng, held_out))
     aliases: list[str] = []
     if kind == "diagnosis":
         answer, aliases = view["name"], view["aliases"]
@@ -26,7 +27,8 @@ def verifiable(row: dict, language: str, kind: str, rng: random.Random) -> dict:
         answer = fields["level"]
     else:
         answer = view[kind]
-    question = fields.fill(rng.choice(phrases.VERIFIABLE[kind]))
+    *trained, last = phrases.VERIFIABLE[kind]
+    question = fields.fill(last if held_out else rng.choice(trained))
     return {"question": question, "answer": answer, **({"aliases": aliases} if aliases else {}), "kind": kind}
 
 
