@@ -185,6 +185,7 @@ class ChatEngine:
                     max_new_tokens=limit,
                     eos_token_id=self.stop_ids,
                     pad_token_id=self.tokenizer.pad_token_id,
+                    past_key_values=plain_cache(self.model),
                     use_cache=True,
                     **extra,
                 )
@@ -252,3 +253,11 @@ def own_generation_config(model: Any) -> Iterator[None]:
         yield
     finally:
         owner.generation_config = kept
+
+
+def plain_cache(model: Any) -> Any:
+    """An empty cache that rows can join and leave, if every layer of the model attends to all that went before; None
+    for a model with sliding windows or a state of another kind."""
+    from bedside import growing
+
+    return growing.cache(model.config.get_text_config())

@@ -24,18 +24,19 @@ ORDER = (
     ("fingerprints", "lineage", "own_template", "models", "reward_model", "adapters", "probe", "policy",
      "checkpoints"),
     ("guards", "card", "manifest", "collate", "accounting", "plots", "questions", "draws", "written", "hooks",
-     "generate", "engine", "chat",
+     "growing", "generate", "engine", "chat",
      "batch", "remote", "serving", "evaluate",
      "preference", "reward", "rewards", "rollouts", "ppo", "grpo", "parity", "parity_chats",
      "merge_source", "merge", "merge_check", "deploy", "memory", "quantise", "chatpage",
      "starter",
      "template_check", "template_view", "vocabulary"),
     ("datareport", "settle_pairs", "settle_dpo", "settle_orpo", "settle_kto", "settle_reward",
-     "settle_scoring", "settle_rollouts", "settle_ppo", "settle_grpo", "runner", "flagsdoc"),
+     "settle_scoring", "settle_rollouts", "settle_ppo", "settle_grpo", "runner", "pipeline", "flagsdoc"),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 # Subclasses of a library's trainer or config: imported where a run begins, so that they may import it.
 LATE = {f"bedside/preference/{name}.py" for name in ("trainer", "config", "losses", "logprobs")}
+LATE.add("bedside/growing.py")
 LATE |= {
     f"bedside/ppo/{name}.py"
     for name in ("objective", "roles", "rollout", "places", "batches", "evaluation", "saving", "trainer", "config")

@@ -185,7 +185,10 @@ class _Reading:
     def _lines(self) -> frozenset[str]:
         """The letters that begin lines of the text, as a list of options has them."""
         found = [one for one in _LINE.finditer(self.text) if not self._inside(one.start(1))]
-        return frozenset(one[1] for one in found if one[1] in self.exam.letters and not _WRONG_AFTER.match(one[2]))
+        return frozenset(
+            one[1] for one in found if one[1] in self.exam.letters and not _WRONG_AFTER.match(one[2])
+            and self._agreed(frozenset(one[1]), one.start(2))
+        )  # fmt: skip
 
     def _agreed(self, letters: frozenset[str], stop: int) -> frozenset[str]:
         """The letters, unless an alternative follows, or the text behind them names other options only."""

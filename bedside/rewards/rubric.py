@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from bedside import thoughts
+from bedside.data import control
 from bedside.rewards.completion import language
 
 HIGHEST = 10
@@ -54,20 +55,26 @@ _VERDICT = re.compile(r"\**\s*SCORE\s*[:：]\s*(\d{1,2}(?:\.\d{1,2})?)\s*(?:/\s*
 def ask(answer: str, gold: dict[str, Any], messages: list[dict[str, Any]], rubric: str | None = None) -> list[dict]:
     """The chat that a judge is sent; `rubric` is a task of the user's own in place of ours."""
     tongue = language(gold, messages)
-    parts = {"question": "\n\n".join(_turn(message) for message in messages), "answer": answer}
+    parts = {"question": "\n\n".join(turn(message) for message in messages), "answer": answer}
     if gold.get("answer"):
         parts["reference"] = "; ".join(map(str, [gold["answer"], *(gold.get("aliases") or [])]))
-    code = hashlib.sha256(repr(sorted(parts.items())).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    blocks = []
-    for part, text in parts.items():
-        name = _NAMES[tongue][part]
-        # A text cannot hold the hash of itself; what looks like one of these marks is taken out all the same.
-        blocks.append(f"<<{name} {code}>>\n{text.replace(code, '')}\n<</{name} {code}>>")
+    blocks = marked(parts, _NAMES[tongue])
     task = rubric if rubric else _TASK[tongue]
     return [{"role": "system", "content": _SYSTEM[tongue]}, {"role": "user", "content": "\n\n".join([*blocks, task])}]
 
 
-def _turn(message: dict[str, Any]) -> str:
+def marked(parts: dict[str, str], names: dict[str, str]) -> list[str]:
+    """Each text between two marks that name it and that it cannot contain; control tokens in it are powerless."""
+    code = hashlib.sha256(repr(sorted(parts.items())).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    # A text cannot hold the hash of itself; what looks like one of these marks is taken out all the same.
+    return [
+        f"<<{names[part]} {code}>>\n{control.neutralise(text.replace(code, ''))}\n<</{names[part]} {code}>>"
+        for part, text in parts.items()
+    ]
+
+
+def turn(message: dict[str, Any]) -> str:
+    """A message of the question, with who wrote it."""
     return f"[{message.get('role')}] {message.get('content') or ''}"
 
 

@@ -39,9 +39,24 @@ def repetition(completion: Completion, gold: dict[str, Any], messages: list[dict
     """1 minus the share of runs of four words (or Chinese characters) that stood in the completion before."""
     if not parts(completion).answer:
         return 0.0
-    said = [token.folded for token in words.tokens(plain(completion.text))]
-    grams = [tuple(said[start : start + _GRAM]) for start in range(len(said) - _GRAM + 1)]
-    return len(set(grams)) / len(grams) if grams else float(bool(said))
+    said, grams = _grams(completion.text)
+    return len(set(grams)) / len(grams) if grams else float(said)
+
+
+def repeated(text: str) -> float:
+    """Share of the runs of four words (or Chinese characters) of a text that stood in it before, 0 to 1.
+
+    >>> repeated("rest and drink water, rest and drink water")
+    0.2
+    """
+    _, grams = _grams(text)
+    return (len(grams) - len(set(grams))) / len(grams) if grams else 0.0
+
+
+def _grams(text: str) -> tuple[bool, list[tuple[str, ...]]]:
+    """Whether there is a word at all, and the runs of four."""
+    said = [token.folded for token in words.tokens(plain(text))]
+    return bool(said), [tuple(said[start : start + _GRAM]) for start in range(len(said) - _GRAM + 1)]
 
 
 def same_language(completion: Completion, gold: dict[str, Any], messages: list[dict[str, Any]]) -> float | None:

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -16,64 +15,12 @@ from bedside import logs, openers, rewards, settle_rollouts
 from bedside.errors import Alarmed, ConfigError
 from bedside.rewards import Completion, judge, rubric
 from bedside.stage_args import RewardArguments
+from tests.rewards import judge_server
+from tests.rewards.judge_server import Server
+
+serve = judge_server.serve
 
 ASKED = [{"role": "user", "content": "I have a fever. What is it?"}]
-
-
-class Server(ThreadingHTTPServer):
-    """Replies are taken in turn (the last one stays): a text, the JSON of a whole reply, or (status, headers)."""
-
-    def __init__(self, *replies):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.replies, self.seen, self.together, self.most, self.lock = list(replies), [], 0, 0, threading.Lock()
-        self.gate = None
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):  # noqa: N802
-        server = self.server
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with server.lock:
-            server.seen.append((self.path, dict(self.headers), body))
-            reply = server.replies.pop(0) if len(server.replies) > 1 else server.replies[0]
-            server.together += 1
-            server.most = max(server.most, server.together)
-        if server.gate:
-            server.gate.wait(5)
-        with server.lock:
-            server.together -= 1
-        status, headers = reply if isinstance(reply, tuple) else (200, {})
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if status == 200:
-            usage = {"prompt_tokens": 100, "completion_tokens": 10}
-            message = {"choices": [{"message": {"content": reply}}], "usage": usage}
-            message = message if isinstance(reply, str) else reply
-            self.wfile.write(json.dumps(message).encode())
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def serve():
-    made = []
-
-    def start(*replies) -> Server:
-        made.append(Server(*replies))
-        return made[-1]
-
-    yield start
-    for server in made:
-        server.shutdown()
-        server.server_close()
 
 
 def make(server: Server, waits: list | None = None, **more) -> judge.Judge:
