@@ -29,20 +29,10 @@ def main(argv: list[str] | None = None) -> int:
     place = server.bound(args.host, args.port)
 
     # 2. Which model that is: base and precision as in the adapter's training, tokenizer and template as saved.
-    from bedside import engine, memory
+    from bedside import engine
 
-    named = args.base_model if "base_model" in parsed.given or not args.lora_model else None
-    origin = engine.find(named, args.lora_model)
-    origin.resolved.revision = args.model_revision if "model_revision" in parsed.given else origin.resolved.revision
-    tokenizer, template = engine.text_side(origin, args.template_name, args.tokenizer_path, args.cache_dir)
-    if args.enable_thinking is not None and template.thinking == "none":
-        logs.warn(f"--enable_thinking: the template {template.name} has no thinking mode; the flag changes nothing")
-    wish, placed = memory.chosen(args, origin, args.max_batch)
-    quantisation, dtype = engine.precision(origin, wish, args.dtype)
-    loaded = engine.load(
-        origin, tokenizer, template, quantisation, dtype, args.attn_implementation, placed, args.cache_dir
-    )
-    engine.describe(loaded, origin)
+    origin = engine.asked_for(args, parsed.given)
+    loaded = engine.settle(origin, args, parsed.given, args.max_batch).load()
 
     # 3. One thread answers up to --max_batch chats at once.
     from bedside.answers import Sampling

@@ -89,25 +89,11 @@ def _server(args: InferenceArguments) -> tuple[dict, Any]:
 def _model(args: InferenceArguments, parsed: Parsed) -> tuple[dict, Any]:
     """What tells this model from others, and a function that loads it: base and precision as in the adapter's
     training, tokenizer and template as saved."""
-    from bedside import engine, memory
+    from bedside import engine
 
-    named = args.base_model if "base_model" in parsed.given or not args.lora_model else None
-    origin = engine.find(named, args.lora_model)
-    origin.resolved.revision = args.model_revision if "model_revision" in parsed.given else origin.resolved.revision
-    text = engine.text_side(origin, args.template_name, args.tokenizer_path, args.cache_dir, args.trust_remote_code)
-    template = text[1]
-    if args.enable_thinking is not None and template.thinking == "none":
-        logs.warn(f"--enable_thinking: the template {template.name} has no thinking mode; the flag changes nothing")
-    wish, placed = memory.chosen(args, origin, args.batch_size if args.data_file else 1)
-    precision = engine.precision(origin, wish, args.dtype)
-    places = (args.attn_implementation, placed, args.cache_dir, args.trust_remote_code)
-
-    def load() -> Any:
-        loaded = engine.load(origin, *text, *precision, *places)
-        engine.describe(loaded, origin)
-        return loaded
-
-    return engine.identity(origin, template, *precision), load
+    at_once = args.batch_size if args.data_file else 1
+    settled = engine.settle(engine.asked_for(args, parsed.given), args, parsed.given, at_once)
+    return settled.identity, settled.load
 
 
 if __name__ == "__main__":

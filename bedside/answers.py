@@ -14,14 +14,15 @@ from bedside.thoughts import Delta
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are chosen. Temperature 0 takes the likeliest every time; one of `stop` ends the answer and is not
-    part of it; `seed` makes the draws of one request repeatable (None: as they come)."""
+    part of it; `seed` makes the draws of one request repeatable (None: as they come); a tuple is a seed for each row
+    of a batch in this process."""
 
     max_new_tokens: int = 512
     temperature: float = 0.7
     top_p: float = 0.9
     top_k: int = 0
     repetition_penalty: float = 1.0
-    seed: int | None = None
+    seed: int | tuple[int, ...] | None = None
     stop: tuple[str, ...] = ()
 
 

@@ -4,15 +4,76 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bedside import adapters, lineage, logs, models, policy
+from bedside import adapters, lineage, logs, memory, models, policy
 from bedside.errors import ConfigError, LineageError
 from bedside.generate import ChatEngine
+from bedside.inference_flags import said_base
 from bedside.templates import Template
 
 _GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A model that is found, and all that its loading takes: weights are read by `load`, and not before."""
+
+    origin: policy.Origin
+    tokenizer: Any
+    template: Template
+    quantisation: dict | None
+    dtype: str
+    attn_implementation: str | None = None
+    device_map: str | dict | None = None
+    cache_dir: str | None = None
+    trust_remote_code: bool = False
+
+    @property
+    def identity(self) -> dict:
+        """What makes two engines the same; see `identity`."""
+        return identity(self.origin, self.template, self.quantisation, self.dtype)
+
+    def load(self) -> ChatEngine:
+        """The model on its device, adapter applied; tells what was loaded, and where."""
+        loaded = load(
+            self.origin, self.tokenizer, self.template, self.quantisation, self.dtype, self.attn_implementation,
+            self.device_map, self.cache_dir, self.trust_remote_code,
+        )  # fmt: skip
+        describe(loaded, self.origin)
+        return loaded
+
+
+def asked_for(args: Any, given: Collection[str]) -> policy.Origin:
+    """What to load for --base_model and --lora_model, of which `given` were said by the user: a base that is only the
+    default is not held against what the adapter's lineage says. Raises what `find` does."""
+    return find(said_base(args, given), args.lora_model)
+
+
+def settle(
+    origin: policy.Origin, args: Any, given: Collection[str], batch: int = 1, otherwise: str | None = None
+) -> Settled:
+    """Base and precision as in the adapter's training, tokenizer and template as saved, unless flags (those of
+    `InferenceArguments`, by name) say otherwise; `batch` chats at once have to fit in --memory_gb.
+
+    `otherwise` is the template of a model that brings none and was given none. Raises ConfigError or LineageError.
+    """
+    if "model_revision" in given:
+        origin.resolved.revision = args.model_revision
+    trusted = getattr(args, "trust_remote_code", False)  # a script without this flag runs no model's code
+    texts = (args.tokenizer_path, args.cache_dir, trusted)
+    bare = otherwise and not args.template_name and not _tokenizer(origin, *texts).chat_template
+    tokenizer, template = text_side(origin, otherwise if bare else args.template_name, *texts)
+    if args.enable_thinking is not None and template.thinking == "none":
+        logs.warn(f"--enable_thinking: the template {template.name} has no thinking mode; the flag changes nothing")
+    wish, placed = memory.chosen(args, origin, batch)
+    quantisation, dtype = precision(origin, wish, args.dtype)
+    return Settled(
+        origin, tokenizer, template, quantisation, dtype, args.attn_implementation, placed, args.cache_dir, trusted
+    )
 
 
 def find(base: str | None, adapter: str | None) -> policy.Origin:
@@ -54,8 +115,7 @@ def text_side(
     Raises LineageError for a tokenizer that is not the model's.
     """
     name = tokenizer_path or origin.tokenizer_path
-    revision = origin.resolved.revision if name == origin.resolved.base else "main"
-    tokenizer = models.load_tokenizer(name, revision, cache_dir, trust_remote_code)
+    tokenizer = _tokenizer(origin, tokenizer_path, cache_dir, trust_remote_code)
     trained = (origin.resolved.manifest or {}).get("tokenizer")
     template = models.install_template(tokenizer, template_name, advise=not (trained or {}).get("template"))
     if trained:
@@ -72,6 +132,13 @@ def text_side(
                 "trained; drop --template_name"
             )
     return tokenizer, template
+
+
+def _tokenizer(origin: policy.Origin, path: str | None, cache_dir: str | None, trust_remote_code: bool) -> Any:
+    """The one at `path`, else the model's own, as it was saved."""
+    name = path or origin.tokenizer_path
+    revision = origin.resolved.revision if name == origin.resolved.base else "main"
+    return models.load_tokenizer(name, revision, cache_dir, trust_remote_code)
 
 
 def precision(origin: policy.Origin, wanted: dict | None, dtype: str) -> tuple[dict | None, str]:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 
 class SeededDraw:
-    """A logits processor that leaves each row one token: the one that the row's seed draws."""
+    """A logits processor that leaves each row one token: the one that the row's seed draws. `sampling.seed` is one
+    for all rows, or a tuple of one for each."""
 
     def __init__(self, prompts: Sequence[list[int]], sampling: Sampling, limit: int):
         self._prompts, self._sampling = prompts, sampling
         self._width = max(map(len, prompts))
-        self._numbers = draws.numbers(sampling.seed, limit)
+        seeds = sampling.seed if isinstance(sampling.seed, tuple) else (sampling.seed,) * len(prompts)
+        self._numbers = [draws.numbers(seed, limit) for seed in seeds]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores `(B, V)` with one finite number a row."""
@@ -28,8 +30,8 @@ class SeededDraw:
 
         written = input_ids[:, self._width :].tolist()
         rows = [
-            draws.Row(self._sampling, prompt + ids, self._numbers[len(ids)])
-            for prompt, ids in zip(self._prompts, written, strict=True)
+            draws.Row(self._sampling, prompt + ids, numbers[len(ids)])
+            for prompt, ids, numbers in zip(self._prompts, written, self._numbers, strict=True)
         ]
         drawn = torch.tensor(draws.tokens(scores, rows), device=scores.device)[:, None]
         return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)

@@ -128,3 +128,30 @@ def sft_file(tmp_path) -> Path:
     path = tmp_path / "train.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def loud_parts(tiny_model_dir):
+    """Model, tokenizer and template of the tiny model, whose answers differ from question to question: fresh weights
+    repeat one token for ever, these say something new."""
+    import torch
+
+    from bedside import models
+
+    tokenizer = models.load_tokenizer(tiny_model_dir)
+    template = models.install_template(tokenizer, "qwen3")
+    model = models.load_base(tiny_model_dir, "float32").eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "_proj" in name:
+                weight.mul_(12)
+    return model, tokenizer, template
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """What a person is told, line by line."""
+    lines: list[str] = []
+    monkeypatch.setattr("bedside.logs.info", lines.append)
+    monkeypatch.setattr("bedside.logs.warn", lambda text: lines.append(f"warning: {text}"))
+    return lines

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from bedside import generate, models, templates
+from bedside import generate, templates
 from bedside.answers import EngineFailed
 from bedside.data.conversation import RowError
 from bedside.errors import ConfigError
@@ -21,22 +21,10 @@ SHORT = [{"role": "user", "content": "咳嗽怎么办？"}]
 LONG = [{"role": "user", "content": "The patient has had a fever and a cough for three days. What should be done?"}]
 
 
-@pytest.fixture(scope="module")
-def parts(tiny_model_dir):
-    tokenizer = models.load_tokenizer(tiny_model_dir)
-    template = models.install_template(tokenizer, "qwen3")
-    model = models.load_base(tiny_model_dir, "float32").eval()
-    with torch.no_grad():  # fresh weights repeat one token for ever; these say something new
-        for name, weight in model.named_parameters():
-            if "_proj" in name:
-                weight.mul_(12)
-    return model, tokenizer, template
-
-
 @pytest.fixture
-def engine(parts):
+def engine(loud_parts):
     """Never stops by itself: the greedy answers of a random model do not hold these ids."""
-    return ChatEngine(*parts, stop_ids=[parts[1].eos_token_id])
+    return ChatEngine(*loud_parts, stop_ids=[loud_parts[1].eos_token_id])
 
 
 def greedy_ids(engine, messages, count=12):
@@ -68,8 +56,8 @@ def test_a_hybrid_model_is_asked_for_an_answer_without_a_thought(engine):
     assert not engine.prompt(SHORT, enable_thinking=False).opened
 
 
-def test_a_prompt_that_opens_the_thought_says_so(parts):
-    model, tokenizer, _ = parts
+def test_a_prompt_that_opens_the_thought_says_so(loud_parts):
+    model, tokenizer, _ = loud_parts
     assert ChatEngine(model, tokenizer, templates.get("deepseek"), [0]).prompt(SHORT).opened
 
 
@@ -94,10 +82,10 @@ def test_a_length_that_is_reached_is_told(engine):
     assert (answer.finish_reason, answer.completion_tokens) == ("length", 12)
 
 
-def test_any_stop_id_ends_the_answer_and_is_not_part_of_it(engine, parts):
+def test_any_stop_id_ends_the_answer_and_is_not_part_of_it(engine, loud_parts):
     ids = greedy_ids(engine, LONG)
     place = next(i for i in range(2, 12) if ids[i] not in ids[:i])
-    stopping = ChatEngine(*parts, stop_ids=[0, ids[place]])
+    stopping = ChatEngine(*loud_parts, stop_ids=[0, ids[place]])
     answer = stopping.answer([LONG, SHORT], GREEDY)[0]
     assert (answer.finish_reason, answer.completion_tokens) == ("stop", place + 1)
     assert answer.text == engine.decode(ids[:place])
@@ -204,9 +192,9 @@ def test_an_error_of_the_device_is_the_engines(engine, monkeypatch):
             ask()
 
 
-def test_an_engine_has_a_name_and_says_whether_it_thinks(engine, parts):
+def test_an_engine_has_a_name_and_says_whether_it_thinks(engine, loud_parts):
     assert (engine.name, engine.thinks) == ("model", True)
-    assert not ChatEngine(*parts[:2], templates.get("vicuna"), [0]).thinks
+    assert not ChatEngine(*loud_parts[:2], templates.get("vicuna"), [0]).thinks
 
 
 def test_a_seed_repeats_in_any_batch_and_leaves_others_numbers_alone(engine):

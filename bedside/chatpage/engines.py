@@ -6,6 +6,7 @@ from bedside import logs
 from bedside.answers import Engine
 from bedside.chatpage.flags import PageArguments
 from bedside.cli import Parsed
+from bedside.inference_flags import said_base
 
 
 def engines(parsed: Parsed) -> tuple[Engine, Engine | None]:
@@ -16,8 +17,8 @@ def engines(parsed: Parsed) -> tuple[Engine, Engine | None]:
     args = parsed[PageArguments]
     if args.only_cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    named = args.base_model if "base_model" in parsed.given or not args.lora_model else None
-    first = _engine(parsed, args.server, args.served_model, named, args.lora_model, "--server")
+    base = said_base(args, parsed.given)
+    first = _engine(parsed, args.server, args.served_model, base, args.lora_model, "--server")
     if not (args.compare_server or args.compare_base_model or args.compare_lora_model):
         return first, None
     second = _engine(
@@ -55,23 +56,9 @@ def _engine(
 def _loaded(parsed: Parsed, base: str | None, adapter: str | None, like: Engine | None) -> Engine:
     """The model in this process. A base that has no template of its own is asked with that of the model `like` which
     it is compared with."""
-    from bedside import engine, memory, models
+    from bedside import engine
     from bedside.generate import ChatEngine
 
-    args = parsed[PageArguments]
-    origin = engine.find(base, adapter)
-    if "model_revision" in parsed.given:
-        origin.resolved.revision = args.model_revision
-    template_name = args.template_name
-    if isinstance(like, ChatEngine) and not models.load_tokenizer(origin.tokenizer_path).chat_template:
-        template_name = like.template.name
-    tokenizer, template = engine.text_side(origin, template_name, args.tokenizer_path, args.cache_dir)
-    if args.enable_thinking is not None and template.thinking == "none":
-        logs.warn(f"--enable_thinking: the template {template.name} has no thinking mode; the flag changes nothing")
-    wish, placed = memory.chosen(args, origin)
-    quantisation, dtype = engine.precision(origin, wish, args.dtype)
-    loaded = engine.load(
-        origin, tokenizer, template, quantisation, dtype, args.attn_implementation, placed, args.cache_dir
-    )
-    engine.describe(loaded, origin)
-    return loaded
+    otherwise = like.template.name if isinstance(like, ChatEngine) else None
+    settled = engine.settle(engine.find(base, adapter), parsed[PageArguments], parsed.given, otherwise=otherwise)
+    return settled.load()

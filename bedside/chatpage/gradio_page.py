@@ -117,6 +117,7 @@ def _wire_asking(gr: Any, on: SimpleNamespace, answer: Callable, quick: dict) ->
 
     def send(question, talks, editing, system, temperature, tokens, language, request: gr.Request):
         if not question.strip():
+            yield gr.skip()  # a generator without a value would empty all that it may show
             return
         if editing and talks[0].turns:
             asked = tuple(talk.edited(len(talk.turns) - 1, question) for talk in talks)
@@ -125,9 +126,11 @@ def _wire_asking(gr: Any, on: SimpleNamespace, answer: Callable, quick: dict) ->
         yield from answer(asked, system, temperature, tokens, language, request.session_hash)
 
     def retry(talks, system, temperature, tokens, language, request: gr.Request):
-        if talks[0].turns:
-            again = tuple(talk.retried() for talk in talks)
-            yield from answer(again, system, temperature, tokens, language, request.session_hash)
+        if not talks[0].turns:
+            yield gr.skip()
+            return
+        again = tuple(talk.retried() for talk in talks)
+        yield from answer(again, system, temperature, tokens, language, request.session_hash)
 
     def example(event: gr.SelectData):
         return event.value["text"]
@@ -150,12 +153,13 @@ def _wire_editing(gr: Any, on: SimpleNamespace, quick: dict) -> None:
         return True, talks[0].turns[-1].question, said["edit"]
 
     def clear(talks, language):
-        return [tuple(Conversation() for _ in talks), False, "", texts.words(language)["send"], *([] for _ in talks)]
+        return [tuple(Conversation() for _ in talks), False, texts.words(language)["send"], *([] for _ in talks)]
 
-    field = [on.editing, on.question, on.send]
-    edited = on.edit.click(edit, [on.talks, on.editing, on.language], field, **quick)
+    edited = on.edit.click(edit, [on.talks, on.editing, on.language], [on.editing, on.question, on.send], **quick)
     edited.then(None, js=_FOCUS)
-    on.clear.click(clear, [on.talks, on.language], [on.talks, *field, *on.chats], **quick)
+    on.clear.click(clear, [on.talks, on.language], [on.talks, on.editing, on.send, *on.chats], **quick)
+    # In the browser: a reply that comes late would take what has been typed since.
+    on.clear.click(None, None, on.question, js="() => ''")
 
 
 def _answerer(gr: Any, on: SimpleNamespace, engines, args: PageArguments, running: Running) -> Callable:
@@ -164,6 +168,7 @@ def _answerer(gr: Any, on: SimpleNamespace, engines, args: PageArguments, runnin
     def answer(talks, system, temperature, tokens, language, who) -> Iterator[dict]:
         cancel = running.begin(who)
         if cancel is None:  # this page is being answered already
+            yield gr.skip()
             return
         said, chosen = texts.words(language), flags.sampling(args, temperature, tokens)
         talks, views = tuple(talk.with_system(system) for talk in talks), ()

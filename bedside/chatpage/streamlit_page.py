@@ -18,6 +18,7 @@ from bedside.chatpage.streamlit_door import let_in
 from bedside.chatpage.streamlit_turns import say
 from bedside.chatpage.streamlit_words import words
 from bedside.errors import UserError
+from bedside.inference_flags import refused
 
 _PAUSE = 0.1  # seconds between two looks at an answer that is being written
 _NAMES = {"zh": "中文", "en": "English"}
@@ -132,7 +133,7 @@ def _sidebar(said: Mapping[str, str], args: PageArguments, called: list[str]) ->
     with st.sidebar:
         st.markdown(f"**{said['settings']}**")
         st.text_area(said["system_prompt"], args.system_prompt or "", key="system", help=said["system_prompt_hint"])
-        for problem in flags.refused(state.system):
+        for problem in refused(state.system):
             say(st.error, problem)
         st.slider(
             said["temperature"], 0.0, max(2.0, args.temperature), float(args.temperature), 0.05, key="temperature",

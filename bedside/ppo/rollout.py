@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from transformers import DynamicCache, GenerationConfig, LogitsProcessor
-from transformers.cache_utils import DynamicLayer
+from transformers import GenerationConfig, LogitsProcessor
 
-from bedside.generate import own_generation_config
+from bedside.generate import own_generation_config, plain_cache
 from bedside.ppo import objective
 
 _MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)  # odd numbers that spread (seed, step, row) over 64 bits
@@ -88,7 +87,7 @@ def draw(
     """
     width = prompts.shape[1]
     numbers = uniform_numbers(seeds, drawing.longest) if drawing.temperature > 0 else None
-    cache = None if together else _plain_cache(model)
+    cache = None if together else plain_cache(model)
     stretch = drawing.longest if cache is None else _STRETCH
     found = torch.full((len(prompts), drawing.longest), drawing.pad, device=prompts.device)
     rows, ids, seen = torch.arange(len(prompts), device=prompts.device), prompts, mask
@@ -117,12 +116,6 @@ def _every_field(drawing: Drawing, count: int) -> GenerationConfig:
         no_repeat_ngram_size=0, length_penalty=1.0, eos_token_id=list(drawing.stops), pad_token_id=drawing.pad,
         use_cache=True,
     )  # fmt: skip
-
-
-def _plain_cache(model: Any) -> DynamicCache | None:
-    """An empty cache from which rows can be taken, if every layer of the model attends to all that went before."""
-    cache = DynamicCache(config=model.config.get_text_config())
-    return cache if all(type(layer) is DynamicLayer for layer in cache.layers) else None
 
 
 class Answers(NamedTuple):

@@ -1,49 +1,40 @@
 """The flags of fastapi_server_demo.py: those of inference that make the model, and the server's own."""
 
-import dataclasses
-import ipaddress
 import os
 from dataclasses import dataclass
-from typing import Any
 
-from bedside import templates
-from bedside.args import InferenceArguments, flag
+from bedside import inference_flags as shared
+from bedside.args import flag
 from bedside.cli import Parsed
-from bedside.data.conversation import RowError, check_conversation
 from bedside.errors import ConfigError
-from bedside.inference_flags import memory_problems
+from bedside.inference_flags import same
+from bedside.openers import is_loopback
 from bedside.settle import quantisation
 
 KEY = "BEDSIDE_API_KEY"
-_SAME = {field.name: field for field in dataclasses.fields(InferenceArguments)}
-
-
-def _same(name: str) -> Any:
-    """The flag of this name as inference.py has it."""
-    return dataclasses.field(default=_SAME[name].default, metadata=_SAME[name].metadata)
 
 
 @dataclass
 class ServingArguments:
     """Serve a model of this process to OpenAI clients."""
 
-    base_model: str = _same("base_model")
-    lora_model: str | None = _same("lora_model")
-    tokenizer_path: str | None = _same("tokenizer_path")
-    cache_dir: str | None = _same("cache_dir")
-    model_revision: str = _same("model_revision")
-    template_name: str | None = _same("template_name")
-    system_prompt: str | None = _same("system_prompt")
-    dtype: str = _same("dtype")
-    device_map: str | None = _same("device_map")
-    attn_implementation: str | None = _same("attn_implementation")
-    load_in_4bit: bool = _same("load_in_4bit")
-    load_in_8bit: bool = _same("load_in_8bit")
-    quantization_bit: int | None = _same("quantization_bit")
-    memory_gb: float | None = _same("memory_gb")
-    resize_emb: bool = _same("resize_emb")
-    only_cpu: bool = _same("only_cpu")
-    gpus: str | None = _same("gpus")
+    base_model: str = same("base_model")
+    lora_model: str | None = same("lora_model")
+    tokenizer_path: str | None = same("tokenizer_path")
+    cache_dir: str | None = same("cache_dir")
+    model_revision: str = same("model_revision")
+    template_name: str | None = same("template_name")
+    system_prompt: str | None = same("system_prompt")
+    dtype: str = same("dtype")
+    device_map: str | None = same("device_map")
+    attn_implementation: str | None = same("attn_implementation")
+    load_in_4bit: bool = same("load_in_4bit")
+    load_in_8bit: bool = same("load_in_8bit")
+    quantization_bit: int | None = same("quantization_bit")
+    memory_gb: float | None = same("memory_gb")
+    resize_emb: bool = same("resize_emb")
+    only_cpu: bool = same("only_cpu")
+    gpus: str | None = same("gpus")
     enable_thinking: bool | None = flag(
         None, "False asks a hybrid model to answer without a thought, where a request says nothing about it"
     )
@@ -66,12 +57,10 @@ class ServingArguments:
 def check(parsed: Parsed) -> None:
     """Settle the flags in place; ConfigError lists every problem."""
     args = parsed[ServingArguments]
-    problems = quantisation(args)
-    problems += _texts(args) + memory_problems(args)
-    if args.gpus is not None:
-        problems.append(f"--gpus {args.gpus}: set CUDA_VISIBLE_DEVICES={args.gpus} in front of the command instead")
-    problems += _limits(args)
-    if not loopback(args.host) and not api_key():
+    args.system_prompt = (args.system_prompt or "").strip() or None
+    problems = quantisation(args) + shared.template_problems(args) + shared.system_problems(args)
+    problems += shared.memory_problems(args) + shared.gpus_problems(args) + shared.outside(args, _limits(args))
+    if not is_loopback(args.host) and not api_key():
         problems.append(
             f"--host {args.host}: others can reach it, so a key is needed; put one into the environment, as in: "
             f"export {KEY}=$(openssl rand -hex 24)"
@@ -80,14 +69,11 @@ def check(parsed: Parsed) -> None:
         raise ConfigError(problems)
 
 
-def _limits(args: ServingArguments) -> list[str]:
-    limits = {
+def _limits(args: ServingArguments) -> shared.Limits:
+    return {
+        **shared.answer_limits(args),
         "max_new_tokens": (1 <= args.max_new_tokens <= args.max_tokens_limit, "1 to --max_tokens_limit"),
         "temperature": (0 <= args.temperature <= 2, "0 to 2"),
-        "top_p": (0 < args.top_p <= 1, "more than 0 and at most 1"),
-        "top_k": (args.top_k >= 0, "0 (all) or more"),
-        "repetition_penalty": (args.repetition_penalty > 0, "more than 0; 1 changes nothing"),
-        "memory_gb": (args.memory_gb is None or args.memory_gb > 0, "more than 0, as 8 or 11.5"),
         "port": (0 <= args.port < 65536, "0 (any that is free) to 65535"),
         "max_batch": (args.max_batch >= 1, "at least 1"),
         "max_waiting": (args.max_waiting >= 0, "0 or more"),
@@ -96,40 +82,8 @@ def _limits(args: ServingArguments) -> list[str]:
         "max_request_kib": (args.max_request_kib >= 1, "at least 1"),
         "request_timeout": (args.request_timeout > 0, "more than 0 seconds"),
     }
-    return [f"--{name} {getattr(args, name)}: expected {text}" for name, (good, text) in limits.items() if not good]
-
-
-def _texts(args: ServingArguments) -> list[str]:
-    problems = []
-    if args.template_name:
-        try:
-            args.template_name = templates.get(args.template_name).name
-        except ConfigError as error:
-            problems += error.problems
-    args.system_prompt = (args.system_prompt or "").strip() or None
-    if args.system_prompt:
-        try:
-            turns = [{"role": "system", "content": args.system_prompt}, {"role": "user", "content": "?"}]
-            check_conversation({"messages": turns}, answered=False)
-        except RowError as error:
-            problems.append(f"--system_prompt: {error.detail}")
-    return problems
 
 
 def api_key() -> str | None:
     """The key that clients must show, from the environment; None if there is none."""
     return os.environ.get(KEY, "").strip() or None
-
-
-def loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`.
-
-    >>> loopback("127.0.0.1"), loopback("localhost"), loopback("0.0.0.0")
-    (True, True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -9,6 +9,8 @@ import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bedside.generate import plain_cache
+
 if TYPE_CHECKING:
     import torch
 
@@ -68,9 +70,7 @@ class Reader:
     @property
     def joins(self) -> bool:
         """Whether rows can join and leave: every layer keeps all that went before, and nothing else."""
-        from transformers.cache_utils import DynamicLayer
-
-        return all(type(layer) is DynamicLayer for layer in self._empty().layers)
+        return plain_cache(self.model) is not None
 
     def read(self, prompts: Sequence[list[int]]) -> tuple[Rows, torch.Tensor]:
         """Rows for new prompts, and the logits `(B, V)` of what follows them."""

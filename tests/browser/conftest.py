@@ -22,7 +22,9 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 _READY_SECONDS = 120
-_WAIT_MS = 30_000  # for what must come; a machine that is busy may take long
+WAIT_MS = 60_000  # for what must come; a machine that is busy may take long
+LOAD_MS = 180_000  # for a page with all its scripts, from a server that has just begun
+WIDE = (1280, 900)
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "no_proxy": "127.0.0.1"}
 
 
@@ -77,11 +79,12 @@ def serving(command: list[str], url: str, log: Path, **environment: str) -> Iter
 def chromium():
     """The browser; the test is skipped where there is none."""
     pytest.importorskip("playwright", reason="pip install playwright")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not found:
         pytest.skip("no chromium on this machine: apt-get install chromium")
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as player:
         browser = player.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
@@ -98,7 +101,7 @@ def visit(chromium) -> Iterator[Callable]:
         context = chromium.new_context(
             viewport={"width": width, "height": height}, locale=locale, accept_downloads=True, color_scheme="light"
         )
-        context.set_default_timeout(_WAIT_MS)
+        context.set_default_timeout(WAIT_MS)
         page, seen = context.new_page(), Seen()
         page.seen = seen
         page.on("request", lambda request: seen.hosts.add(urlsplit(request.url).hostname))
@@ -106,7 +109,7 @@ def visit(chromium) -> Iterator[Callable]:
         page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
         page.on("pageerror", lambda error: seen.errors.append(str(error)))
         pages.append(page)
-        page.goto(url)
+        page.goto(url, timeout=LOAD_MS)
         return page
 
     yield opened
@@ -118,6 +121,69 @@ def visit(chromium) -> Iterator[Callable]:
     finally:
         for page in pages:
             page.context.close()
+
+
+@pytest.fixture
+def opened(chromium) -> Iterator[Callable]:
+    """`opened(served, size)` opens a Streamlit page; no test may make the browser ask another machine, or open a
+    dialog."""
+    contexts, elsewhere, dialogs = [], [], []
+
+    def note(request):
+        if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
+            elsewhere.append(request.url)
+
+    def open_page(served, size=WIDE):
+        context = chromium.new_context(viewport=dict(zip(("width", "height"), size, strict=True)), locale="en-GB")
+        contexts.append(context)
+        context.on("request", note)
+        page = context.new_page()
+        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+        page.set_default_timeout(WAIT_MS)
+        page.goto(served.url, timeout=LOAD_MS)
+        page.get_by_test_id("stChatInputTextArea").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert (elsewhere, dialogs) == ([], [])
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory) -> Iterator[str]:
+    """The gradio page of one model."""
+    from tests.browser.gradio_asked import served
+
+    with served(tmp_path_factory) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def url_of_two(tmp_path_factory) -> Iterator[str]:
+    """The gradio page of two models."""
+    from tests.browser.gradio_asked import served
+
+    with served(tmp_path_factory, "--two", "--language", "en") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """The Streamlit page of one model."""
+    from tests.browser.streamlit_server import serving as streamlit
+
+    with streamlit(tmp_path_factory.mktemp("one") / "log", "en") as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The Streamlit page of two models."""
+    from tests.browser.streamlit_server import serving as streamlit
+
+    with streamlit(tmp_path_factory.mktemp("two") / "log", "en", "two") as served:
+        yield served
 
 
 def python() -> str:

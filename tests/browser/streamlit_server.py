@@ -1,7 +1,6 @@
 """A Streamlit page as a subprocess, on a free port of this machine, with its terminal's text."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-REPO = Path(__file__).resolve().parents[2]
+from tests.browser.conftest import REPO, free_port
+
 APP = Path(__file__).with_name("streamlit_app.py")
-_SECONDS = 90
+_SECONDS = 120
 
 
 class Served(NamedTuple):
@@ -29,13 +29,6 @@ class Served(NamedTuple):
     def release(self, name: str, kind: str) -> None:
         """Let the "thought" or the "answer" to a question with "HOLD name" go on."""
         (self.log.parent / f"{name}.{kind}").touch()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        return place.getsockname()[1]
 
 
 def healthy(url: str) -> bool:

@@ -18,16 +18,8 @@ import inference
 from bedside import batch, questions
 from bedside.answers import EngineFailed, Sampling
 from bedside.errors import ConfigError
-from bedside.remote import RemoteEngine, refusals
+from bedside.remote import RemoteEngine
 from tests.engine.server import refuses, running, says, scripted
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """No keys of this machine, and pauses that tests can wait for."""
-    for name in ("BEDSIDE_API_KEY", "VLLM_API_KEY", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(refusals, "_FIRST", 0.001)
 
 
 @pytest.fixture
@@ -38,14 +30,6 @@ def asked(tmp_path):
     rows[3]["prompt"] = ""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
     return path
-
-
-@pytest.fixture
-def said(monkeypatch) -> list[str]:
-    lines: list[str] = []
-    monkeypatch.setattr("bedside.logs.info", lines.append)
-    monkeypatch.setattr("bedside.logs.warn", lambda text: lines.append(f"warning: {text}"))
-    return lines
 
 
 def echo(handler, body):

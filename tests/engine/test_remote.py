@@ -1,4 +1,4 @@
-"""RemoteEngine against scripted servers: what is sent, how replies are read, and every way to fail.
+"""RemoteEngine against scripted servers: what is sent, how replies are read, and connections that break.
 
 sh run_tests.sh tests/engine/test_remote.py
 """
@@ -8,32 +8,12 @@ import time
 
 import pytest
 
-from bedside import logs
 from bedside.answers import Answer, EngineFailed, Sampling
-from bedside.data.conversation import RowError
 from bedside.errors import ConfigError
-from bedside.remote import RemoteEngine, address, in_flight, loop, refusals
+from bedside.remote import RemoteEngine, in_flight, loop
 from bedside.thoughts import Delta
-from tests.engine.server import USAGE, refuses, running, says, scripted
-
-CHAT = [{"role": "user", "content": "Fever?"}]
-GREEDY = Sampling(max_new_tokens=12, temperature=0)
-KEYS = ("BEDSIDE_API_KEY", "VLLM_API_KEY", "OPENAI_API_KEY")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """No keys of this machine, and pauses that tests can wait for."""
-    for name in KEYS:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(refusals, "_FIRST", 0.001)
-
-
-@pytest.fixture
-def said(monkeypatch) -> list[str]:
-    lines: list[str] = []
-    monkeypatch.setattr(logs, "warn", lines.append)
-    return lines
+from tests.engine.dictated import CHAT, GREEDY
+from tests.engine.server import USAGE, running, says, scripted
 
 
 def text_of(deltas, kind):
@@ -121,48 +101,6 @@ def test_an_older_name_of_the_thought_is_understood():
     assert last.finish_reason == "length"
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503])
-@pytest.mark.parametrize("streamed", [True, False])
-def test_a_server_in_trouble_is_asked_again(status, streamed, said):
-    with running(scripted(refuses(status), refuses(status), says("Rest."))) as server:
-        engine = RemoteEngine(server.url)
-        answer = list(engine.stream(CHAT, GREEDY))[-1] if streamed else engine.answer([CHAT], GREEDY)[0]
-    assert answer.answer == "Rest."
-    assert len(server.asked) == 3
-    assert said == [f"{server.url}: HTTP {status}: no; asking again"]
-
-
-def test_retry_after_is_kept_to(said):
-    with running(scripted(refuses(429, Retry_After="0.4"), says("Rest."))) as server:
-        engine, begun = RemoteEngine(server.url), time.monotonic()
-        engine.answer([CHAT], GREEDY)
-        assert time.monotonic() - begun >= 0.4
-
-
-def test_a_longer_wait_than_the_bound_is_not_begun(said):
-    with running(refuses(429, "full", Retry_After="3600")) as server:
-        engine = RemoteEngine(server.url, timeout=5)
-        with pytest.raises(EngineFailed, match=r"gives no answer \(HTTP 429: full\); try again later, or lower"):
-            engine.answer([CHAT], GREEDY)
-    assert len(server.asked) == 1
-
-
-def test_retry_after_as_a_date_and_as_nonsense():
-    assert refusals.retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:10 GMT"}, 1445412480.0) == 10.0
-    assert refusals.retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:10 GMT"}, 1445419999.0) == 0.0
-    assert refusals.retry_after({"retry-after": "soon"}) is None
-    assert refusals.retry_after({}) is None
-
-
-def test_it_gives_up_after_its_retries(said):
-    with running(refuses(500, "boom")) as server:
-        engine = RemoteEngine(server.url, retries=2)
-        with pytest.raises(EngineFailed, match=r"gives no answer after 3 tries \(HTTP 500: boom\)") as error:
-            engine.answer([CHAT], GREEDY)
-    assert error.value.again
-    assert len(server.asked) == 3
-
-
 def broken(*pieces):
     """A step that closes the connection after these pieces of an answer."""
 
@@ -210,93 +148,6 @@ def test_an_error_event_is_told(said):
 
     with running(step) as server, pytest.raises(EngineFailed, match=r"middle of an answer \(the engine died\)"):
         list(RemoteEngine(server.url).stream(CHAT, GREEDY))
-
-
-@pytest.mark.parametrize(
-    ("given", "status", "told"),
-    [
-        (None, 401, "asks for a key .HTTP 401: no.; put the one it was started with into .* BEDSIDE_API_KEY"),
-        ("wrong", 401, "refuses the key .HTTP 401: no."),
-        (None, 404, "no model called m, or no OpenAI-compatible server there .HTTP 404: no."),
-        (None, 307, "redirects elsewhere .HTTP 307: no., and no key follows; give the final address"),
-        (None, 405, "refuses the request .HTTP 405: no."),
-        (None, 400, "refuses the request .HTTP 400: no."),
-    ],
-)
-def test_what_waiting_does_not_mend_is_told_at_once(given, status, told):
-    with running(refuses(status, Location="http://127.0.0.1:1/")) as server:
-        engine = RemoteEngine(server.url, api_key=given)
-        with pytest.raises(EngineFailed, match=told):
-            engine.answer([CHAT], GREEDY)
-    assert len(server.asked) == (2 if status == 400 else 1)  # the second asks whether it is the row or the settings
-
-
-def only_short(handler, body):
-    """A server that takes ten characters."""
-    if len(body["messages"][-1]["content"]) > 10:
-        handler.error(400, f"no such thing as {body['messages'][-1]['content']}")
-    else:
-        says("Rest.")(handler, body)
-
-
-def test_a_row_that_is_refused_is_no_failure_of_the_engine():
-    with running(only_short) as server:
-        engine = RemoteEngine(server.url)
-        with pytest.raises(
-            RowError, match=r"E_TEMPLATE the server refuses these messages \(HTTP 400: no such thing as \.\.\.\)"
-        ):
-            engine.answer([[{"role": "user", "content": "My name is Li Hua."}]], GREEDY)
-        assert engine.answer([CHAT], GREEDY)[0].answer == "Rest."
-
-
-def test_a_prompt_that_is_too_long_is_a_row_error():
-    told = "This model's maximum context length is 512 tokens. However, you requested 12 output tokens and your prompt"
-    with (
-        running(refuses(400, told)) as server,
-        pytest.raises(RowError, match="W_OVERLONG the prompt is too long for the server's model"),
-    ):
-        RemoteEngine(server.url).answer([CHAT], GREEDY)
-    assert ["max_tokens" in asked for asked in server.asked] == [True, False]
-
-
-def test_an_answer_may_have_what_the_prompt_leaves_of_the_context():
-    def step(handler, body):
-        if "max_tokens" in body:
-            handler.error(400, "maximum context length is 512 tokens")
-        else:
-            says("Rest.")(handler, body)
-
-    with running(step) as server:
-        assert RemoteEngine(server.url).answer([CHAT], GREEDY)[0].answer == "Rest."
-
-
-def test_fields_that_a_server_refuses_are_left_out_and_told_where_they_were_asked_for(said):
-    def step(handler, body):
-        unknown = [name for name in ("top_k", "min_p", "repetition_penalty", "stream_options") if name in body]
-        if unknown:
-            handler.error(400, f"Unrecognized request argument supplied: {unknown[0]}")
-        else:
-            says("Rest.")(handler, body)
-
-    with running(step) as server:
-        engine = RemoteEngine(server.url)
-        for _ in range(2):
-            assert engine.answer([CHAT], Sampling(9, 0.5, 0.8, 3))[0].answer == "Rest."
-        assert len(server.asked) == 5
-        assert list(engine.stream(CHAT, Sampling(9, 0.5, 0.8, 3)))[-1].answer == "Rest."
-    assert said == [f"{server.url}: refuses top_k, which is left out; its answers are drawn without it"]
-
-
-def test_the_newer_name_of_the_limit():
-    def step(handler, body):
-        if "max_tokens" in body:
-            handler.error(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
-        else:
-            says("Rest.")(handler, body)
-
-    with running(step) as server:
-        assert RemoteEngine(server.url).answer([CHAT], GREEDY)[0].answer == "Rest."
-    assert server.asked[-1]["max_completion_tokens"] == 12
 
 
 def slow(handler, body):
@@ -354,70 +205,6 @@ def test_what_is_no_such_server_is_told():
         RemoteEngine(server.url).answer([CHAT], GREEDY)
     with running(page, page) as server, pytest.raises(ConfigError, match="lists no models; expected an OpenAI-comp"):
         RemoteEngine(server.url)
-
-
-def test_a_server_without_a_list_of_models_needs_a_name():
-    with running(says("x"), lambda handler: handler.error(404, "Not Found")) as server:
-        with pytest.raises(EngineFailed, match="no model, or no OpenAI-compatible server there"):
-            RemoteEngine(server.url)
-        assert RemoteEngine(server.url, "named").name == "named"
-
-
-def test_which_model_is_asked():
-    with running(says("x"), ({"id": "base", "max_model_len": 512}, {"id": "sft", "parent": "base"})) as server:
-        with pytest.raises(ConfigError, match=r"serves several models \(base, sft\); choose one with --served_model"):
-            RemoteEngine(server.url)
-        with pytest.raises(ConfigError, match="--served_model dpo: http://.* serves base, sft"):
-            RemoteEngine(server.url, "dpo")
-        assert (RemoteEngine(server.url, "sft").name, RemoteEngine(server.url, "base").context) == ("sft", 512)
-
-
-@pytest.mark.parametrize(
-    ("url", "base"),
-    [
-        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"),
-        ("127.0.0.1:8000/", "http://127.0.0.1:8000/v1"),
-        ("localhost:8000/v1/", "http://localhost:8000/v1"),
-        ("https://api.example.org/v1/chat/completions", "https://api.example.org/v1"),
-        ("https://example.org/medical", "https://example.org/medical/v1"),
-    ],
-)
-def test_addresses(url, base):
-    assert address.read(url).base == base
-
-
-@pytest.mark.parametrize("url", ["", "ftp://h", "http://", "http://h:x", "http://h:0", "http://[::1"])
-def test_what_is_no_address(url):
-    with pytest.raises(ConfigError, match="expected an address such as http://127.0.0.1:8000"):
-        address.read(url)
-
-
-def test_a_key_in_the_address_is_refused_and_not_repeated():
-    with pytest.raises(ConfigError, match="a key belongs into the environment variable BEDSIDE_API_KEY") as error:
-        address.read("http://user:secret@h:1")
-    assert "secret" not in str(error.value)
-
-
-def test_the_key_is_the_environments_and_openais_is_not_shown_in_the_clear(monkeypatch, said):
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
-    assert address.key(address.read("http://10.0.0.9:8000")) is None
-    assert said == [
-        "--server http://10.0.0.9:8000: another machine, without encryption; whoever is on the way reads along"
-    ]
-    assert address.key(address.read("https://example.org")) == "sk-openai"
-    monkeypatch.setenv("VLLM_API_KEY", "sk-vllm")
-    with running(says("x")) as server:
-        RemoteEngine(server.url).answer([CHAT], GREEDY)
-        RemoteEngine(server.url, api_key="given").answer([CHAT], GREEDY)
-    sent = [next(v for k, v in asked["headers"].items() if k.lower() == "authorization") for asked in server.asked]
-    assert sent == ["Bearer sk-vllm", "Bearer given"]
-
-
-def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    with running(says("Rest.")) as server:
-        assert RemoteEngine(server.url).answer([CHAT], GREEDY)[0].answer == "Rest."
 
 
 def test_at_most_so_many_at_once_and_in_order():

@@ -94,7 +94,7 @@ def test_answers_that_have_ended_leave_the_batch(model, monkeypatch, temperature
     drawing = rollout.Drawing(12, temperature, (STOP, *range(20, 32)), PAD)
     questions, seeds = QUESTIONS * 8, [rollout.row_seed(7, 3, row) for row in range(40)]
     with monkeypatch.context() as patch:
-        patch.setattr(rollout, "_plain_cache", lambda model: None)
+        patch.setattr(rollout, "plain_cache", lambda model: None)
         whole = drawn(model, questions, seeds, drawing)
     assert len({len(answer) for answer in whole}) > (6 if temperature else 1)
     sizes, forward = [], model.get_base_model().forward
@@ -114,9 +114,9 @@ def test_a_cache_that_forgets_is_left_to_generate():
     """Rows are taken only out of caches that hold every token."""
     config = {"vocab_size": 70, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2,
               "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
-    assert rollout._plain_cache(MistralForCausalLM(MistralConfig(**config, sliding_window=None))) is not None
+    assert rollout.plain_cache(MistralForCausalLM(MistralConfig(**config, sliding_window=None))) is not None
     sliding = MistralForCausalLM(MistralConfig(**config, sliding_window=4)).eval()
-    assert rollout._plain_cache(sliding) is None
+    assert rollout.plain_cache(sliding) is None
     prompts = torch.tensor([[1, 2, 3]])
     drawing = rollout.Drawing(9, 0.0, (69,), PAD)
     found = rollout.draw(sliding, prompts, torch.ones_like(prompts), drawing, [0])

@@ -43,15 +43,6 @@ def adapter(tmp_path_factory, tiny_model_dir) -> Path:
 
 
 @pytest.fixture
-def said(monkeypatch) -> list[str]:
-    """What the run tells the person, line by line."""
-    lines: list[str] = []
-    monkeypatch.setattr("bedside.logs.info", lines.append)
-    monkeypatch.setattr("bedside.logs.warn", lambda text: lines.append(f"warning: {text}"))
-    return lines
-
-
-@pytest.fixture
 def asked(tmp_path) -> Path:
     path = tmp_path / "in.jsonl"
     rows = [{"prompt": "Fever?"}, {"prompt": ""}, {"messages": [{"role": "user", "content": "咳嗽怎么办？"}]}]
