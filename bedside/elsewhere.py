@@ -92,8 +92,30 @@ _OF_GROUPS = {
     ),
     "num_processes": "belongs to the launcher: torchrun --nproc_per_node N grpo_training.py ...",
 }
+_NO_SHOTS = "questions are asked without examples, as patients ask; drop the flag, or use --lm_eval TASKS"
+_OF_EVALUATION = {
+    **dict.fromkeys(("n_shot", "num_fewshot", "nshot"), _NO_SHOTS),
+    "lang": "a question is asked in its own language; drop the flag",
+    "task_dir": "give the files themselves: --choice_files FILE FILE",
+    "model_args": "use --model_name_or_path, --lora_model, --dtype and --load_in_4bit, each by itself",
+    "gen_kwargs": "use --temperature, --top_p, --top_k and --max_new_tokens",
+    "apply_chat_template": "the model's template is always used; another is --template_name",
+    "include_path": "give the path of a task's YAML file: --lm_eval PATH",
+    "log_samples": "every case is written down, in OUTPUT_DIR/cases",
+    "data_path": "use --eval_file (chats), --choice_files (multiple choice) or --document_file",
+    "bnb_path": "use --model_name_or_path DIR --load_in_4bit True",
+    "data_file": "use --eval_file (chats), --choice_files (multiple choice) or --document_file",
+    "output_file": "use --output_dir; a run writes several files",
+    "interactive": "run inference.py",
+    "download_mode": "nothing is downloaded; drop the flag",
+    "metrics": "use --tasks; a task measures all that it can",
+    "bootstrap_iters": "each measure has the interval of its kind (docs/stages/evaluation.md); drop the flag",
+    "eval_backend": "tasks of lm-evaluation-harness are --lm_eval TASKS; drop the flag",
+    "eval_dataset": "use --tasks with --choice_files, --eval_file and so on, or --lm_eval TASKS",
+}
 _NO_CHAT = "documents are trained on as they are, without a chat template; drop the flag"
 RETIRED_IN = {
+    "EvaluationArguments": _OF_EVALUATION,
     "PretrainArguments": dict.fromkeys(
         ("template_name", "template", "tool_format", "enable_thinking", "mask_history"), _NO_CHAT
     )

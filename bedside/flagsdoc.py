@@ -24,6 +24,7 @@ from bedside.data_args import (
     ValidateArguments,
     VocabularyArguments,
 )
+from bedside.evaluate.flags import EvaluationArguments
 from bedside.flagtable import Flag, table
 from bedside.quantise.arguments import QuantiseArguments
 from bedside.serving.flags import ServingArguments
@@ -64,6 +65,7 @@ SCRIPTS = {
     ),
     "merge_peft_adapter.py": ((MergeArguments,), None),
     "inference.py": ((InferenceArguments,), None),
+    "evaluation.py": ((EvaluationArguments,), None),
     "fastapi_server_demo.py": ((ServingArguments,), None),
     "gradio_demo.py": ((PageArguments,), None),
     "streamlit_demo.py": ((PageArguments,), None),

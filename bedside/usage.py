@@ -27,6 +27,7 @@ _TITLES = {
     "run": "Run: what it does and leaves behind",
     "merge": "Merge",
     "inference": "Inference",
+    "evaluation": "Evaluation: which model, which questions, and who judges",
     "vocabulary": "Vocabulary: which words, for which tokenizer and model",
     "clean": "Cleaning: which rows, of what, and where they go",
     "download": "Download: what, from where, to where",

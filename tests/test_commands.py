@@ -113,6 +113,7 @@ RUNS = {
     "run_kto.sh": ("kto_training.py", "kto"),
     "run_grpo.sh": ("grpo_training.py", "grpo"),
     "run_ppo.sh": ("ppo_training.py", "ppo"),
+    "run_pipeline.sh": ("bedside.pipeline", None),
 }
 
 
@@ -140,7 +141,7 @@ def check_command(command: str, monkeypatch) -> None:
         if Path(target).name not in RUNS:
             return
         target, stage = RUNS[Path(target).name]
-        argv = [f"recipes/starter_{stage}.yaml", *argv]
+        argv = [f"recipes/starter_{stage}.yaml", *argv] if stage else argv
     if target == "pytest" or any("$" in word for word in (target, *argv)):
         return  # a shell script that passes its own arguments on
     argv = [word for word in argv if word != "..."]

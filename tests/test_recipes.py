@@ -9,11 +9,15 @@ import pytest
 
 from bedside import cli, flagsdoc, settle, trainer_checks
 from bedside.args import AdapterArguments, ModelArguments
+from bedside.evaluate import conflicts
+from bedside.evaluate.flags import EvaluationArguments
 from bedside.stage_args import ChatArguments
 
 SCRIPT_OF = {"pt": "pretraining.py", "rm": "reward_modeling.py", "dpo": "dpo_training.py", "orpo": "orpo_training.py",
              "kto": "kto_training.py", "grpo": "grpo_training.py", "ppo": "ppo_training.py"}  # fmt: skip
+EVALUATIONS = {"any_model_eval.yaml": "outputs-evaluation", "pipeline_eval.yaml": "outputs-pipeline/evaluation"}
 RECIPES = sorted(Path(__file__).resolve().parent.parent.glob("recipes/*.yaml"))
+STAGES = [recipe for recipe in RECIPES if recipe.name not in EVALUATIONS]
 
 
 def sft(recipe: str) -> cli.Parsed:
@@ -21,7 +25,7 @@ def sft(recipe: str) -> cli.Parsed:
     return cli.parse(groups, [recipe], config)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+@pytest.mark.parametrize("recipe", STAGES, ids=lambda path: path.name)
 def test_every_recipe_parses_and_settles(recipe, monkeypatch):
     monkeypatch.setattr(trainer_checks, "find_spec", lambda name: object())  # one reports to wandb
     stage = recipe.stem.rpartition("_")[2]
@@ -32,6 +36,18 @@ def test_every_recipe_parses_and_settles(recipe, monkeypatch):
     assert args.trainer["output_dir"].startswith("outputs-")
     head = recipe.read_text(encoding="utf-8").splitlines()[0]
     assert head.startswith("# "), "a recipe begins by saying what it is for"
+
+
+@pytest.mark.parametrize("name", EVALUATIONS)
+def test_the_recipe_of_an_evaluation_parses_and_settles(name):
+    recipe = next(recipe for recipe in RECIPES if recipe.name == name)
+    groups, config = flagsdoc.SCRIPTS["evaluation.py"]
+    parsed = cli.parse(groups, [str(recipe)], config)
+    args = parsed[EvaluationArguments]
+    assert (args.output_dir, args.choice_files) == (EVALUATIONS[name], ["data/eval/mcq.jsonl"])
+    if name.startswith("any_model"):  # that of the pipeline is read by models that do not do all of its tasks
+        conflicts.check(parsed)
+    assert recipe.read_text(encoding="utf-8").startswith("# ")
 
 
 def test_the_recipes_of_the_reports_hold_their_numbers(monkeypatch):

@@ -14,26 +14,42 @@ from bedside.evaluate.subject import Recalled
 
 if TYPE_CHECKING:
     from bedside.evaluate.evaluation import Judged
+    from bedside.evaluate.judging.verdicts import Judge
     from bedside.evaluate.task import Settings
 
 CHAT = "chat"  # the task whose answers are judged
 
 
-def judged(directories: Sequence[Path | str], names: Sequence[str], output: Path, settings: Settings) -> list[Judged]:
-    """The first model against every other one, by each judge of `settings.options["judge"]` and by people's votes; []
-    where nobody is to judge. Answers are those of the task chat. ConfigError where a model was not asked."""
+def judges(output: Path, settings: Settings) -> list[Judge] | None:
+    """Who compares answers in pairs; None where that is not asked for, [] where people alone do. Called before any
+    model answers: ConfigError or DataError for judges that cannot judge and votes that cannot be read."""
     from bedside.evaluate import judging
 
     options = settings.options
     asked = options.get("judge") or options.get("review_sheet") or options.get("votes")
     if not asked and "instructions" not in (options.get("tasks") or []):
+        return None
+    if options.get("judge_url") and not options.get("judge_cache"):
+        options = {**options, "judge_cache": str(output / "judge_cache.jsonl")}
+    if len(options.get("evaluations") or []) > 2:  # votes belong to a pair, whose sheet lies in its own folder
+        options = {**options, "votes": None, "review_sheet": bool(options.get("review_sheet") or options.get("votes"))}
+    return judging.check(options, output)
+
+
+def judged(
+    directories: Sequence[Path | str],
+    names: Sequence[str],
+    output: Path,
+    settings: Settings,
+    judges: Sequence[Judge] | None,
+) -> list[Judged]:
+    """The first model against every other one, by each of the judges and by people's votes; [] where nobody is to
+    judge. Answers are those of the task chat. ConfigError where a model was not asked."""
+    from bedside.evaluate import judging
+
+    if judges is None:
         return []
-    if not options.get("judge_cache"):
-        options = (
-            {**options, "judge_cache": str(output / "judge_cache.jsonl")} if options.get("judge_url") else options
-        )
-    judges = judging.judges_of(options) if options.get("judge") or not (options.get("review_sheet") or options.get(
-        "votes")) else []  # fmt: skip
+    options, several = settings.options, len(directories) > 2
     found = []
     for other, name in zip(directories[1:], names[1:], strict=True):
         if CHAT not in stored.tasks_of(other):
@@ -46,7 +62,8 @@ def judged(directories: Sequence[Path | str], names: Sequence[str], output: Path
             recalled(place, label).answers(chats, settled.sampling, CHAT)
             for place, label in ((directories[0], names[0]), (other, name))
         ]
-        found += judging.instructions(items, *answers, judges, settled, (names[0], name), output)
+        place = output / name if several else output  # each pair has a review sheet of its own
+        found += judging.instructions(items, *answers, judges, settled, (names[0], name), place)
     return found
 
 

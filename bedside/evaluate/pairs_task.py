@@ -23,7 +23,7 @@ from bedside.evaluate.task import MEAN, SHARE, Case, Measure, Settings, Subject,
 from bedside.reward import report
 
 SIDES = ("chosen", "rejected")
-_FILE = "data/reward"
+_FILE = "data/eval/preferences.jsonl"
 _CHUNK = 64  # pairs between two looks at the progress
 
 

@@ -209,8 +209,8 @@ TASK = Task(
     "参考答案的困惑度",
     (
         _measure("perplexity", "perplexity, whole answer", "困惑度（整段）"),
-        _measure("thought_perplexity", "of the thought", "思考部分的困惑度"),
-        _measure("answer_perplexity", "of what follows it", "回答部分的困惑度"),
+        _measure("thought_perplexity", "perplexity of the thought", "思考部分的困惑度"),
+        _measure("answer_perplexity", "perplexity of the answer", "回答部分的困惑度"),
         Measure("training_perplexity", "of a sample of training rows", "训练样本的困惑度", PERPLEXITY, None),
     ),
     load,

@@ -109,7 +109,8 @@ def language(text: str) -> str:
 def chat(identifier: str, row: Row) -> Chat:
     """A row of any chat format as a Chat; RowError says what is wrong with it."""
     value = {"prompt": row.value} if isinstance(row.value, str) else row.value
-    if isinstance(value, dict) and set(value) == {"text"}:  # a line of a .txt file is a question
+    if isinstance(value, dict) and set(value) == {"text"} and isinstance(value["text"], str):
+        # A line of a .txt file is a question.
         value = {"prompt": value["text"].strip()}
     messages, answer = _turns(value)
     question = next(turn["content"] for turn in messages[::-1] if turn["role"] in ("user", "tool"))

@@ -91,5 +91,5 @@ TASK = Task(
     ),
     load,
     run,
-    file="data/grpo/verifiable.jsonl",
+    file="data/eval/verifiable.jsonl",
 )

@@ -65,7 +65,6 @@ class Reader:
         self.model, self._pad = model, pad
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._takes = frozenset(inspect.signature(base.forward).parameters)
-        self._config = model.config.get_text_config()
 
     @property
     def joins(self) -> bool:
@@ -96,9 +95,7 @@ class Reader:
         return self.model.get_input_embeddings().weight.device
 
     def _empty(self) -> Any:
-        from transformers import DynamicCache
-
-        return DynamicCache(config=self._config)
+        return plain_cache(self.model)
 
     def _logits(self, rows: Rows, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         more = {"position_ids": positions, "logits_to_keep": 1}
