@@ -22,7 +22,7 @@ LINK, LINK_TARGET = "finetune", "sft"
 REFUSAL_EVERY = 17  # about 6 % of the conversations
 DOCUMENTS, DOCUMENT_ROWS, WARD_DOCUMENTS, EVAL_DOCUMENTS, CHOICES = 400, 150, 80, 200, 160
 COT, SHAREGPT, ALPACA, MESSAGES = 800, 320, 240, 280
-PREFERENCES, PREFERENCE_CONVERSATIONS, VERIFIABLE, CLOSED = 180, 100, 180, 8
+PREFERENCES, PREFERENCE_CONVERSATIONS, VERIFIABLE, DRUGS, CLOSED = 180, 100, 180, 12, 8
 HELD_OUT_PREFERENCES = 60
 EVAL_PER_CONDITION = 2
 
@@ -43,6 +43,7 @@ def render(rows: list[dict], seed: int) -> dict[str, str]:
         "reward/preferences.jsonl": _jsonl(pairs[:PREFERENCES]),
         "reward/preferences_conversations.jsonl": _jsonl(_preference_conversations(seen, seed)),
         "grpo/verifiable.jsonl": _jsonl(_verifiable(seen, questions.OPEN_KINDS, VERIFIABLE, f"verifiable-{seed}")),
+        "grpo/drug.jsonl": _jsonl(_verifiable(seen, ("drug",), DRUGS, f"drug-{seed}")),
         "grpo/closed.jsonl": _jsonl(_verifiable(seen, questions.CLOSED_KINDS, CLOSED, f"closed-{seed}")),
     }
     trained = [texts for text in training.values() for texts in _texts(text)]

@@ -6,7 +6,7 @@ from bedside.synth.dialogues import pick
 from bedside.synth.facts import localise
 from bedside.synth.fields import PHRASES, Fields
 
-OPEN_KINDS, CLOSED_KINDS = ("diagnosis", "department", "drug"), ("contraindication", "urgency")
+OPEN_KINDS, CLOSED_KINDS = ("diagnosis", "department"), ("contraindication", "urgency")
 LETTERS = "ABCD"
 
 
