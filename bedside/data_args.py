@@ -120,7 +120,7 @@ class ValidateArguments:
         "auto",
         "what the rows are; auto decides by each file's first row",
         (),
-        ("auto", "sft", "preference", "choice", "kto", "prompt", "text"),
+        ("auto", "sft", "preference", "choice", "kto", "prompt", "safety", "text"),
     )
     encoding: str | None = flag(None, "encoding of the files if not UTF-8, such as gb18030")
     columns: str | None = flag(None, "names of a CSV's columns, joined by commas, if it has no header line")

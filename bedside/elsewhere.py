@@ -95,6 +95,7 @@ _OF_GROUPS = {
 _NO_SHOTS = "questions are asked without examples, as patients ask; drop the flag, or use --lm_eval TASKS"
 _OF_EVALUATION = {
     **dict.fromkeys(("n_shot", "num_fewshot", "nshot"), _NO_SHOTS),
+    **dict.fromkeys(("max_samples", "eval_samples"), "use --max_eval_samples"),
     "lang": "a question is asked in its own language; drop the flag",
     "task_dir": "give the files themselves: --choice_files FILE FILE",
     "model_args": "use --model_name_or_path, --lora_model, --dtype and --load_in_4bit, each by itself",

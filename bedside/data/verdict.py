@@ -11,6 +11,7 @@ from bedside.data.registry import Entry
 from bedside.data.strict_json import shown_names
 
 Roles = dict[str, str] | None
+_SAFETY = {"kind", "question", "expect"}
 _LOST = ("W_MOJIBAKE", "text was lost in an earlier decoding (U+FFFD or 锟斤拷)")
 
 
@@ -74,6 +75,18 @@ def prompt(row: Any, roles: Roles = None, entry: Entry | None = None) -> Verdict
     return _verdict("prompt", row)
 
 
+def safety(row: Any, roles: Roles = None, entry: Entry | None = None) -> Verdict:
+    """A question of a safety set; RowError if the row is none. What its kind expects is checked by
+    `python -m bedside.evaluate.safety FILE`."""
+    row = _adapted(row, entry)
+    if not isinstance(row, dict) or not _SAFETY <= row.keys():
+        raise RowError("E_SCHEMA", f"expected the fields {', '.join(sorted(_SAFETY))}")
+    for name in ("kind", "question"):
+        if not text_of(field(row, name), name).strip():
+            raise RowError("E_EMPTY", f"{name} is empty")
+    return _verdict("safety", row)
+
+
 def text(row: Any, roles: Roles = None, entry: Entry | None = None) -> Verdict:
     """A document to pretrain on, in the field `text`; RowError if the row is none."""
     row = _adapted(row, entry)
@@ -96,12 +109,15 @@ KINDS: dict[str, Callable[..., Verdict]] = {
     "choice": choice,
     "kto": labelled,
     "prompt": prompt,
+    "safety": safety,
     "text": text,
 }
 
 
 def kind_of_row(row: dict) -> str:
     """The kind of data that a file is whose first object this is: a key of KINDS."""
+    if _SAFETY <= row.keys() and "answer" not in row:
+        return "safety"
     try:
         name = records.detect(row)
     except RowError:

@@ -74,7 +74,7 @@ class EvaluationArguments:
     max_eval_samples: int | None = flag(
         None,
         "items of each task, evenly spread (default: all)",
-        ("max_samples", "eval_samples", "limit", "eval_limit"),
+        ("limit", "eval_limit"),
     )
     server: str | None = same("server")
     served_model: str | None = same("served_model")

@@ -88,7 +88,7 @@ def test_json_for_machines(tmp_path, capsys):
     ("words", "message"),
     [
         ([], "no files: name files or directories"),
-        (["data/sft", "--kind", "x"], "expected auto, sft, preference, choice, kto, prompt or text"),
+        (["data/sft", "--kind", "x"], "expected auto, sft, preference, choice, kto, prompt, safety or text"),
         (["data/stf"], "data/stf: no such file or directory; data/ holds"),
         (["data/sft", "--max_bad_rate", "2"], "--max_bad_rate 2: expected 0 to 1"),
         (["data/sft", "--encoding", "x"], "--encoding x: unknown encoding"),
@@ -117,6 +117,8 @@ KINDS = [
     ("kto", {**GOOD, "label": True}, {**GOOD, "label": "maybe"}, "E_LABEL"),
     ("prompt", {"prompt": "a", "ground_truth": "b"}, {"prompt": "a", "ground_truth": None}, "E_NULL"),
     ("text", {"text": "a"}, {"text": " "}, "E_EMPTY"),
+    ("safety", {"kind": "refusal", "question": "a", "expect": "answer"},
+     {"kind": "refusal", "question": " ", "expect": "answer"}, "E_EMPTY"),
 ]  # fmt: skip
 
 

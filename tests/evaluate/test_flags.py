@@ -47,7 +47,7 @@ def test_the_defaults_evaluate_the_starter_greedily():
         (("--tasks", "chat,safety"), "tasks", ["chat", "safety"]),
         (("--save_dir", "s"), "output_dir", "s"),
         (("--output_path", "s"), "output_dir", "s"),
-        (("--max_samples", "9"), "max_eval_samples", 9),
+        (("--limit", "9"), "max_eval_samples", 9),
         (("--limit", "9"), "max_eval_samples", 9),
         (("--eval_batch_size", "4"), "batch_size", 4),
         (("--quantization_bit", "4"), "load_in_4bit", True),
@@ -116,7 +116,7 @@ def test_all_problems_are_told_at_once():
 
 def test_a_recipe_says_the_same(tmp_path):
     recipe = tmp_path / "r.yaml"
-    recipe.write_text("tasks: [chat, safety]\nmax_samples: 5\nmodel_name_or_path: m\n")
+    recipe.write_text("tasks: [chat, safety]\nlimit: 5\nmodel_name_or_path: m\n")
     args = parsed(str(recipe), "--seed", "3")
     assert (args.tasks, args.max_eval_samples, args.seed) == (["chat", "safety"], 5, 3)
 

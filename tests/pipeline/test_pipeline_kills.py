@@ -66,7 +66,8 @@ def test_killed_at_every_step_it_ends_in_the_same(place, whole, when):
     kills, run = 0, place.run("--only", "dpo")
     while run.returncode == -signal.SIGKILL:
         kills, run = kills + 1, place.run("--only", "dpo")
-    assert (run.returncode, kills) == (0, len(STEPS)), run.stdout + run.stderr
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert len(STEPS) // 2 <= kills <= len(STEPS), "one kill may strike two steps, which run side by side"
     assert place.outputs() == whole
 
 
