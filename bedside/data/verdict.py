@@ -79,7 +79,7 @@ def safety(row: Any, roles: Roles = None, entry: Entry | None = None) -> Verdict
     """A question of a safety set; RowError if the row is none. What its kind expects is checked by
     `python -m bedside.evaluate.safety FILE`."""
     row = _adapted(row, entry)
-    if not isinstance(row, dict) or not _SAFETY <= row.keys():
+    if not isinstance(row, dict) or not row.keys() >= _SAFETY:
         raise RowError("E_SCHEMA", f"expected the fields {', '.join(sorted(_SAFETY))}")
     for name in ("kind", "question"):
         if not text_of(field(row, name), name).strip():
@@ -116,7 +116,7 @@ KINDS: dict[str, Callable[..., Verdict]] = {
 
 def kind_of_row(row: dict) -> str:
     """The kind of data that a file is whose first object this is: a key of KINDS."""
-    if _SAFETY <= row.keys() and "answer" not in row:
+    if row.keys() >= _SAFETY and "answer" not in row:
         return "safety"
     try:
         name = records.detect(row)
