@@ -104,6 +104,18 @@ def test_a_reward_model_prefers_its_higher_score(reward_dir):
     assert "scores within 0.0001 are a tie" in judge.told()[0]
 
 
+def test_an_answer_is_scored_once_however_many_it_is_compared_with(reward_dir):
+    questions, first, second = many(5)
+    judge = judging.judge_of({"judge": "reward", "reward_model_path": reward_dir})
+    model, asked = judge.model._loaded(), []
+    judge.model._model = lambda cases: asked.extend(cases) or model(cases)
+    once = judging.judged(questions, first, second, judge)
+    assert len(asked) == 10
+    again = judging.judged(questions, first, [*second[:4], first[4]], judge)
+    assert len(asked) == 10 and [case.values for case in again[:4]] == [case.values for case in once[:4]]
+    assert again[4].values["win"] == 0.5
+
+
 def test_what_is_no_reward_model_is_told_before_anything_is_asked(tiny_model_dir):
     with pytest.raises(ConfigError, match="the task reward needs --reward_model_path"):
         reward_task.TASK.load("data/eval/heldout_phrasings.jsonl", settings())

@@ -31,6 +31,7 @@ class RewardModel:
     loading: dict[str, Any] = field(default_factory=dict)
     batch: int = 16
     _model: Any = None
+    _known: dict[tuple, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         from bedside.ppo import sources
@@ -44,17 +45,22 @@ class RewardModel:
         return self._source.id
 
     def scores(self, questions: Sequence[Question], answers: Sequence[Answer], what: str) -> list[float | None]:
-        """A score each; None, and a warning with the question's line, for one that it cannot read (too long)."""
+        """A score each; None, and a warning with the question's line, for one that it cannot read (too long). An
+        answer is scored once, however many it is compared with."""
         from bedside.ppo.scores import Case
 
-        cases = [
-            Case(_task(question), [], [], completion_of(answer))
-            for question, answer in zip(questions, answers, strict=True)
-        ]
-        starts, found = range(0, len(cases), 8 * self.batch), []
+        keys, new = [], {}
+        for question, answer in zip(questions, answers, strict=True):
+            task = _task(question)
+            keys.append((task["prompt"], answer.text, answer.thought, answer.finish_reason))
+            if keys[-1] not in self._known:
+                new[keys[-1]] = Case(task, [], [], completion_of(answer))
+        names, cases = list(new), list(new.values())
+        starts = range(0, len(cases), 8 * self.batch)
         for start in logs.progress(starts, len(starts), what, "batch"):
-            found += self._scored(cases[start : start + 8 * self.batch])
-        return found
+            chosen = slice(start, start + 8 * self.batch)
+            self._known |= zip(names[chosen], self._scored(cases[chosen]), strict=True)
+        return [self._known[key] for key in keys]
 
     def _scored(self, cases: list[Any]) -> list[float | None]:
         model = self._loaded()
