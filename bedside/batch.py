@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bedside import lineage, logs
+from bedside import lineage, logs, wholefile
 from bedside.answers import Answer, EngineFailed, Sampling
 from bedside.data.conversation import RowError
 from bedside.errors import ConfigError
@@ -82,9 +82,7 @@ def begin(output_file: str, made_of: dict, questions: Sequence[Question], overwr
         _same_run(output, meta, made_of)
         return _complete_rows(output, questions)
     output.unlink(missing_ok=True)
-    temporary = meta.with_name(meta.name + ".tmp")
-    temporary.write_text(json.dumps(made_of, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, meta)
+    wholefile.write_json(meta, made_of)
     output.touch()
     return 0
 

@@ -8,7 +8,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from bedside import templates
 from bedside.args import InferenceArguments, flag
 from bedside.cli import Parsed
 from bedside.data import files
@@ -70,17 +69,6 @@ def memory_problems(args: Any) -> list[str]:
     if args.memory_gb and args.device_map:
         problems.append("--memory_gb and --device_map: choose one; --memory_gb places the layers itself")
     return problems
-
-
-def template_problems(args: Any) -> list[str]:
-    """Settle --template_name in place, an alias becomes the name; a problem for a name that is no template's."""
-    if not args.template_name:
-        return []
-    try:
-        args.template_name = templates.get(args.template_name).name
-    except ConfigError as error:
-        return error.problems
-    return []
 
 
 def system_problems(args: Any) -> list[str]:

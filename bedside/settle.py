@@ -129,13 +129,20 @@ def roles_and_template(arguments) -> list[str]:
     if arguments.role_map and not all("=" in pair for pair in arguments.role_map.split(",")):
         wanted = "expected name=role pairs, as patient=user,doctor=assistant"
         problems.append(f"--role_map {arguments.role_map}: {wanted}")
-    if arguments.template_name:
-        try:
-            tool_format = getattr(arguments, "tool_format", None)
-            arguments.template_name = templates.get(arguments.template_name, tool_format).name
-        except ConfigError as error:
-            problems += error.problems
-    return problems
+    return problems + template_problems(arguments)
+
+
+def template_problems(arguments) -> list[str]:
+    """Settle --template_name in place, an alias becomes the name; a problem for a name that is no template's, or for a
+    --tool_format (where the script has one) that it cannot have."""
+    if not arguments.template_name:
+        return []
+    try:
+        tool_format = getattr(arguments, "tool_format", None)
+        arguments.template_name = templates.get(arguments.template_name, tool_format).name
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def _data(data: DataArguments, trainer: dict) -> list[str]:

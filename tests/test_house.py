@@ -17,7 +17,7 @@ SCRIPTS = sorted(REPO.glob("*.py"))
 
 # A module may import from lines above its own, and from its own line.
 ORDER = (
-    ("errors", "logs", "documents", "openers"),
+    ("errors", "logs", "documents", "openers", "wholefile"),
     ("data", "clean", "templates", "thoughts", "answers", "synth", "hub"),
     ("spellings", "elsewhere", "trainer_flags", "args", "data_args", "stage_args", "flagtable", "usage", "cli",
      "launch", "trainer_checks", "settle", "inference_flags"),

@@ -78,15 +78,6 @@ def test_gpus_are_chosen_in_front_of_the_command():
     ]
 
 
-def test_a_template_by_its_alias_or_with_a_slip():
-    args = SimpleNamespace(template_name="qwen2_5")
-    assert inference_flags.template_problems(args) == []
-    assert args.template_name == "qwen"
-    (told,) = inference_flags.template_problems(SimpleNamespace(template_name="qwn"))
-    assert told.startswith("--template_name qwn: no such template; did you mean qwen?")
-    assert inference_flags.template_problems(SimpleNamespace(template_name=None)) == []
-
-
 def test_a_system_prompt_that_no_conversation_could_hold():
     for fine in (None, "", "  ", "Be brief."):
         assert inference_flags.system_problems(SimpleNamespace(system_prompt=fine)) == []

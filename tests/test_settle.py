@@ -426,3 +426,12 @@ def test_several_files_may_be_joined_by_commas(tmp_path):
 def test_an_evaluation_never_rounds_what_is_saved(flag):
     (told,) = problems(f"{flag} True")
     assert told.startswith(f"{flag} True: casts the model itself")
+
+
+def test_a_template_by_its_alias_or_with_a_slip():
+    args = SimpleNamespace(template_name="qwen2_5")
+    assert settle.template_problems(args) == []
+    assert args.template_name == "qwen"
+    (told,) = settle.template_problems(SimpleNamespace(template_name="qwn"))
+    assert told.startswith("--template_name qwn: no such template; did you mean qwen?")
+    assert settle.template_problems(SimpleNamespace(template_name=None)) == []

@@ -1,17 +1,8 @@
-"""A chat as an immutable record: asked, answered, asked again, edited; to the engine's messages, to JSON and back."""
+"""A chat as an immutable record: asked, answered, asked again, edited, and as the engine's messages."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields, replace
-
-from bedside.errors import UserError
-
-_ENDS = ("stop", "length", "cancelled", "failed")
-
-
-class NotAConversation(UserError):
-    """A text that is not what `Conversation.to_json` writes."""
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -24,11 +15,6 @@ class Turn:
     thought: str | None = None
     finish_reason: str | None = None
     error: str | None = None
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the user stopped this answer."""
-        return self.finish_reason == "cancelled"
 
 
 @dataclass(frozen=True)
@@ -80,37 +66,6 @@ class Conversation:
                 said += [_message("user", turn.question), _message("assistant", turn.answer)]
         return [*opening, *said, *(_message("user", turn.question) for turn in self.turns[-1:])]
 
-    def to_json(self) -> str:
-        """The record as JSON, read again by `from_json`."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
-
 
 def _message(role: str, content: str) -> dict:
     return {"role": role, "content": content}
-
-
-def from_json(text: str) -> Conversation:
-    """The record that `to_json` wrote. NotAConversation says what else was found."""
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise NotAConversation(f"not JSON ({error}); expected a conversation as the page exports it") from None
-    if not isinstance(found, dict) or not isinstance(found.get("turns"), list):
-        raise NotAConversation("expected an object with `system` and a list `turns`, as the page exports it")
-    return Conversation(_text(found, "system", "conversation") or "", tuple(map(_turn, found["turns"])))
-
-
-def _turn(found: object) -> Turn:
-    if not isinstance(found, dict) or not isinstance(found.get("question"), str):
-        raise NotAConversation("a turn without `question`; expected the texts question, answer and thought")
-    values = {field.name: _text(found, field.name, "turn") for field in fields(Turn)}
-    if values["finish_reason"] not in (None, *_ENDS):
-        raise NotAConversation(f"finish_reason {values['finish_reason']!r}; expected one of {', '.join(_ENDS)}")
-    return Turn(**{**values, "answer": values["answer"] or ""})
-
-
-def _text(found: dict, name: str, of: str) -> str | None:
-    value = found.get(name)
-    if value is not None and not isinstance(value, str):
-        raise NotAConversation(f"`{name}` of a {of} is {type(value).__name__}; expected text")
-    return value

@@ -11,7 +11,7 @@ from bedside.cli import Parsed
 from bedside.errors import ConfigError
 from bedside.inference_flags import same
 from bedside.openers import is_loopback
-from bedside.settle import quantisation
+from bedside.settle import quantisation, template_problems
 
 PASSWORD = "BEDSIDE_PAGE_PASSWORD"
 
@@ -69,7 +69,7 @@ def check(parsed: Parsed, environment: Mapping[str, str]) -> None:
     """Settle the flags in place; ConfigError lists every problem."""
     args, given = parsed[PageArguments], parsed.given
     problems = quantisation(args) + _models(args, given) + shared.outside(args, _limits(args))
-    problems += shared.template_problems(args) + shared.system_problems(args) + shared.memory_problems(args)
+    problems += template_problems(args) + shared.system_problems(args) + shared.memory_problems(args)
     if not is_loopback(args.host) and not environment.get(PASSWORD):
         problems.append(
             f"--host {args.host}: others can reach this address; set a password for the user `bedside` in the "

@@ -9,7 +9,7 @@ from bedside.data import files
 from bedside.errors import ConfigError
 from bedside.evaluate import registry
 from bedside.evaluate.flags import EvaluationArguments, is_url
-from bedside.settle import quantisation
+from bedside.settle import quantisation, template_problems
 
 JUDGES = ("rules", "reward", "endpoint")
 _CHOICE_BY = ("likelihood", "generation")
@@ -20,7 +20,7 @@ def check(parsed: Parsed) -> None:
     args, given = parsed[EvaluationArguments], parsed.given
     args.system_prompt = (args.system_prompt or "").strip() or None
     problems = quantisation(args) + shared.gpus_problems(args) + shared.memory_problems(args)
-    problems += shared.template_problems(args) + shared.system_problems(args)
+    problems += template_problems(args) + shared.system_problems(args)
     problems += shared.outside(args, _limits(args)) + _who(args, given) + _what(args, given) + _judged(args, given)
     problems += _places(args)
     if args.samples_per_question > 1 and not args.temperature:
@@ -104,7 +104,8 @@ def _idle(args: EvaluationArguments, given: set[str]) -> list[str]:
         read |= {"eval_file", "reward_model_path"}
     owner = {name: task for task, flags in registry.FLAGS_OF.items() for name in flags}
     idle = sorted(name for name in given & owner.keys() if name not in read)
-    return [f"--{name}: belongs to the task {owner[name]}, which --tasks leaves out" for name in idle]
+    return [f"--{name}: belongs to the task {owner[name]}, which --tasks leaves out; add {owner[name]} to --tasks, or "
+            "drop the flag" for name in idle]  # fmt: skip
 
 
 def _judged(args: EvaluationArguments, given: set[str]) -> list[str]:

@@ -73,5 +73,4 @@ TASK = Task(
     load,
     run,
     file="data/eval/documents.txt",
-    needs_weights=True,
 )

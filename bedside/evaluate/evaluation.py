@@ -51,44 +51,6 @@ class Judged:
     measures: tuple[Measure, ...] = (Measure("win", "win rate", "胜率", MEAN),)
 
 
-def to_json(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as JSON can say it; numbers that are not finite become the words "nan", "inf", "-inf".
-
-    >>> from_json(to_json(Evaluation("sft", {"command": "x"}))).name
-    'sft'
-    """
-    return {
-        "schema": SCHEMA,
-        "name": evaluation.name,
-        "about": evaluation.about,
-        "tasks": {
-            name: {**task_to_json(task), "cases": [case_to_json(case) for case in cases]}
-            for name, (task, cases) in evaluation.tasks.items()
-        },
-        "records": evaluation.records,
-        "leakage": evaluation.leakage,
-    }
-
-
-def from_json(value: Mapping[str, Any], where: str = "an evaluation") -> Evaluation:
-    """What `to_json` wrote; DataError names `where` and what is wrong with it."""
-    try:
-        if value["schema"] != SCHEMA:
-            raise DataError("E_EVALUATION", where, f"has schema {value['schema']}, expected {SCHEMA}; update bedside")
-        return Evaluation(
-            value["name"],
-            dict(value["about"]),
-            {
-                name: (task_from_json(task, where), [case_from_json(case, where) for case in task["cases"]])
-                for name, task in value["tasks"].items()
-            },
-            list(value.get("records") or []),
-            value.get("leakage"),
-        )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError("E_EVALUATION", where, f"is no evaluation of bedside ({_said(error)}); run it again") from None
-
-
 def task_to_json(task: Task) -> dict[str, Any]:
     """What tells how a task's cases are read: its names and measures."""
     return {

@@ -19,6 +19,7 @@ from bedside import logs, thoughts
 from bedside.errors import ConfigError
 from bedside.evaluate.statistics import wilson
 from bedside.evaluate.task import Settings, Subject
+from bedside.fingerprints import file_sha256
 
 SOURCE = "lm-evaluation-harness"
 INSTALL = "pip install 'lm_eval>=0.4.9'"
@@ -41,6 +42,9 @@ def check(names: Sequence[str]) -> None:
     problems = []
     for name in names:
         if name in manager.task_index or Path(name).is_file():
+            continue
+        if name.endswith((".yaml", ".yml")):
+            problems.append(f"--lm_eval {name}: no such file; expected a task's YAML file, or the name of a task")
             continue
         near = difflib.get_close_matches(name, list(manager.task_index), n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "`lm_eval ls tasks` lists them"
@@ -80,6 +84,15 @@ def records(subject: Subject, names: Sequence[str], settings: Settings) -> list[
         fewshot_random_seed=settings.seed,
     )
     return records_of(results or {}, _version())
+
+
+def made_of(names: Sequence[str], settings: Settings) -> dict[str, Any]:
+    """What the results depend on beside the model, as JSON: task files by their content, the harness's version."""
+    tasks = {name: file_sha256(Path(name)) if Path(name).is_file() else None for name in names}
+    return {
+        "tasks": tasks, "most": settings.most, "seed": settings.seed, "system": settings.system,
+        "enable_thinking": settings.enable_thinking, "version": _version(),
+    }  # fmt: skip
 
 
 def records_of(results: Mapping[str, Any], version: str = "") -> list[dict[str, Any]]:

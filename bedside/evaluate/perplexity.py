@@ -216,5 +216,4 @@ TASK = Task(
     load,
     run,
     file="data/eval/heldout_phrasings.jsonl",
-    needs_weights=True,
 )

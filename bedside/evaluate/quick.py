@@ -15,6 +15,7 @@ from bedside import logs, thoughts
 from bedside.data import tokens
 from bedside.data.conversation import RowError
 from bedside.errors import ConfigError, DataError
+from bedside.evaluate.perplexity import nats
 from bedside.evaluate.statistics import wilson
 from bedside.generate import Answer, ChatEngine, Sampling
 
@@ -62,34 +63,17 @@ def perplexity(
     model: Any, tokenizer: Any, encoding: tokens.Encoding, rows: list[dict], batch: int = 16
 ) -> tuple[float, int]:
     """Token-weighted perplexity of the rows' last answers (thought included) and how many tokens that are."""
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    samples = []
+    samples: list[tokens.Sample] = []
     chats = [{"messages": row["messages"]} for row in rows]
     for result in tokens.encode(chats, tokenizer.backend_tokenizer, encoding):
         if result.error:
             raise RowError(*result.error)
         samples += result.samples[-1:]
-    samples.sort(key=lambda sample: len(sample.ids))
-    device, total, count = next(model.parameters()).device, 0.0, 0
-    was_training = model.training
-    model.eval()
-    for start in range(0, len(samples), batch):
-        chunk = samples[start : start + batch]
-        width = max(len(sample.ids) for sample in chunk)
-        ids = torch.full((len(chunk), width), tokenizer.pad_token_id)
-        labels = torch.full((len(chunk), width), -100)
-        for row, sample in enumerate(chunk):
-            ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
-            for begin, end in sample.spans[-1:]:
-                labels[row, begin:end] = ids[row, begin:end]
-        with torch.inference_mode():
-            # Right padding needs no mask: no real token ever looks to its right.
-            logits = model(input_ids=ids.to(device)).logits[:, :-1].float()
-        nll = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten().to(device), reduction="sum")
-        total, count = total + nll.item(), count + int((labels[:, 1:] != -100).sum())
-    model.train(was_training)
+    if len(samples) < len(rows):
+        logs.warn(f"perplexity: {len(rows) - len(samples)} of {len(rows)} answers are left out, they do not fit into "
+                  f"{encoding.max_length} tokens")  # fmt: skip
+    lost = nats(model, tokenizer.pad_token_id, samples, batch)
+    total, count = sum(float(one.sum()) for one in lost), sum(map(len, lost))
     return math.exp(min(total / max(1, count), 700.0)), count
 
 

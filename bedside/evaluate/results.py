@@ -76,16 +76,6 @@ class Change:
     note: str = ""
     task: str = ""
 
-    @property
-    def discordant(self) -> float | None:
-        """The share of items on which the two models differ, of a share only."""
-        return (self.gained + self.lost) / self.n if self.gained is not None else None
-
-    @property
-    def odds(self) -> float | None:
-        """gained / lost, of a share only: infinite where nothing was lost, None where no item changed."""
-        return statistics.odds_ratio(self.gained, self.lost) if self.gained is not None else None
-
 
 def estimate(measure: Measure, cases: Sequence[Case]) -> Estimate:
     """The measure over the cases that have a value of it, with its 95 % interval.

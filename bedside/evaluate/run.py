@@ -107,8 +107,10 @@ def evaluate(
     for one in planned:
         if candidates.refuse(candidate, one.task.name):
             continue
-        if store.done(one.task, one.made_of) is not None:
+        cases = store.done(one.task, one.made_of)
+        if cases is not None:
             logs.info(f"{candidate.name}, {one.task.name}: {len(one.items):,} cases are there already")
+            _tell(one.task, cases)
             continue
         if subject is None:
             subject = candidate.make(Book(store.book, candidate.identity), settings)
@@ -117,6 +119,7 @@ def evaluate(
         cases, lost = sampled(one, subject, own, samples)
         store.keep(one.task, one.made_of, cases, lost, time.perf_counter() - begun)
         logs.info(f"{candidate.name}, {one.task.name}: {len(cases):,} cases, {time.perf_counter() - begun:.1f} s")
+        _tell(one.task, cases)
     subject = harness(candidate, store, settings, subject)
     free(subject)
     wanted = [one.task.name for one in planned]
@@ -127,14 +130,23 @@ def evaluate(
     return stored.read(store.directory, whole=False)
 
 
+def _tell(task: Task, cases: Sequence[Case]) -> None:
+    """The task's own table, where it has one."""
+    if task.told:
+        logs.info("\n" + "\n".join(task.told(cases)))
+
+
 def harness(candidate: Candidate, store: stored.Store, settings: Settings, subject: Any) -> Any:
     """Tasks of lm-evaluation-harness, where they are asked for and not there yet: records without cases. Returns the
     subject, which is loaded if it had to be."""
     from bedside.evaluate import lm_eval
 
     names = settings.options.get("lm_eval")
-    made_of = {"tasks": names, "most": settings.most, "seed": settings.seed, "system": settings.system}
-    if not names or registry.SCORES in candidate.asks or store.content.get("lm_eval") == made_of:
+    if not names or registry.SCORES in candidate.asks:
+        return subject
+    made_of = lm_eval.made_of(names, settings)
+    if store.content.get("lm_eval") == made_of:
+        logs.info(f"{candidate.name}, {lm_eval.SOURCE}: {len(store.content['records'])} results are there already")
         return subject
     subject = subject or candidate.make(Book(store.book, candidate.identity), settings)
     store.write(records=lm_eval.records(subject, names, settings), lm_eval=made_of)
@@ -146,6 +158,9 @@ def check_leaks(candidate: Candidate, planned: Sequence[Planned], store: stored.
     write down what was found; nothing for a model whose training data nobody knows."""
     from bedside.evaluate import leakage, trained_on
 
+    evaluated = list(dict.fromkeys(path for one in planned for path in one.files))
+    if not evaluated:  # another harness brought its own questions
+        return
     training, missing = list(settings.options.get("train_file_dir") or []), []
     lineage = candidate.path and (Path(candidate.path) / "lineage.json").is_file()
     if not training and lineage:
@@ -154,11 +169,8 @@ def check_leaks(candidate: Candidate, planned: Sequence[Planned], store: stored.
         logs.info(f"{candidate.name}: whether what is evaluated was trained on is not checked; --train_file_dir DIR "
                   "says where its training data is")  # fmt: skip
         return
-    evaluated = list(dict.fromkeys(path for one in planned for path in one.files))
     found = leakage.check(training, evaluated, missing, settings.options.get("encoding"))
     store.write(leakage=leakage.to_json(found))
-    for said in leakage.sentences(found)[:1]:
-        logs.info(f"{candidate.name}: {said}")
 
 
 def sampled(planned: Planned, subject: Any, settings: Settings, samples: int = 1) -> tuple[list[Case], int]:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bedside import lineage, logs
+from bedside import lineage, logs, wholefile
 from bedside.answers import Sampling
 from bedside.data import files
 from bedside.errors import ConfigError, DataError
@@ -63,10 +62,11 @@ class Store:
     def done(self, task: Task, made_of: dict[str, Any]) -> list[Case] | None:
         """The cases of a task that is complete and was made of the same; None where it has to be run."""
         entry = self.content["tasks"].get(task.name)
-        measures = records.task_to_json(task)["measures"]
-        if not entry or not entry.get("complete") or entry["measures"] != measures:
+        if not entry or not entry.get("complete"):
             return None
+        described = records.task_to_json(task)
         changed = books.differences(entry["made_of"], json.loads(json.dumps(made_of)))
+        changed += ["measures"] if _values(entry["measures"]) != _values(described["measures"]) else []
         if changed:
             told = ", ".join(name.partition(" (")[0] for name in changed)
             logs.info(f"{task.name}: is there, made with other {told}; it is run again")
@@ -75,13 +75,14 @@ class Store:
         if cases_hash(cases) != entry["cases"]:
             logs.warn(f"{self.directory / CASES / task.name}.jsonl: not as it was written; the task is run again")
             return None
+        entry |= described  # how measures are called, and in which order, may be new
         return cases
 
     def keep(self, task: Task, made_of: dict[str, Any], cases: list[Case], lost: int = 0, seconds: float = 0) -> None:
         """Write a task's cases, then its entry. With `lost` answers it is not complete, and the same command tries
         them again."""
         lines = "".join(books.line_of(records.case_to_json(case)) for case in cases)
-        write_whole(self.directory / CASES / f"{task.name}.jsonl", lines)
+        wholefile.write(self.directory / CASES / f"{task.name}.jsonl", lines)
         self.content["tasks"][task.name] = {
             **records.task_to_json(task), "made_of": made_of, "cases": cases_hash(cases), "n": len(cases),
             "lost": lost, "complete": not lost, "seconds": round(seconds, 1),
@@ -91,7 +92,12 @@ class Store:
     def write(self, **changes: Any) -> None:
         """Write evaluation.json, whole or not at all."""
         self.content |= changes
-        write_whole(self.directory / NAME, json.dumps(self.content, ensure_ascii=False, indent=1) + "\n")
+        wholefile.write_json(self.directory / NAME, self.content)
+
+
+def _values(measures: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What the cases of a task hold: measures by name, each with its kind."""
+    return {measure["name"]: measure["kind"] for measure in measures}
 
 
 def clear(directory: Path) -> None:
@@ -261,14 +267,3 @@ def cases_hash(cases: Sequence[Case]) -> str:
     """What tells these cases from others."""
     text = json.dumps([records.case_to_json(case) for case in cases], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)

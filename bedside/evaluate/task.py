@@ -84,7 +84,8 @@ class Settings:
 @dataclass(frozen=True)
 class Task:
     """A kind of examination. `load` raises DataError or ConfigError for files that it cannot read, before any model is
-    loaded; `run` gives one case an item, in the order of items."""
+    loaded; `run` gives one case an item, in the order of items; `told` gives the lines of a table of its own, where
+    measures and their intervals do not say all of it."""
 
     name: str
     title: str
@@ -93,7 +94,7 @@ class Task:
     load: Callable[[str, Settings], list[Any]]
     run: Callable[[Subject, list[Any], Settings], list[Case]]
     file: str | None = None  # what it reads where no file is given
-    needs_weights: bool = False
+    told: Callable[[Sequence[Case]], list[str]] | None = None
 
 
 def spread(items: Sequence[Any], most: int | None) -> list[Any]:

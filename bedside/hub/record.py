@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
+from bedside import wholefile
 from bedside.errors import ConfigError
 from bedside.hub.remote import File, Listing, gigabytes, size_of
 
@@ -93,12 +93,9 @@ def verify(directory: Path, files: list[File]) -> dict[str, dict]:
 
 
 def write(directory: Path, found: Listing, files: dict[str, dict], complete: bool) -> None:
-    """Write download.json by os.replace; `complete` False marks a place where a download goes on."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write download.json whole or not at all; `complete` False marks a place where a download goes on."""
     record = {
         "source": found.source, "kind": found.kind, "name": found.name, "revision": found.revision,
         "commit": found.commit, "complete": complete, "files": files,
     }  # fmt: skip
-    temporary = directory / (NAME + ".tmp")
-    temporary.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, directory / NAME)
+    wholefile.write_json(directory / NAME, record)

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bedside import wholefile
 from bedside.errors import LineageError
 from bedside.fingerprints import file_sha256, fingerprint, identity_of, weight_files
 from bedside.hub import record as download
@@ -22,7 +23,7 @@ NAME = "lineage.json"
 SCHEMA = 1
 _LIBRARIES = {"torch": "torch", "transformers": "transformers", "trl": "trl", "peft": "peft", "bnb": "bitsandbytes",
               "accelerate": "accelerate"}  # fmt: skip
-_UNSEALED = (NAME, NAME + ".tmp", "README.md")  # README.md is made from lineage.json, after it
+_UNSEALED = (NAME, NAME + wholefile.UNFINISHED, "README.md")  # README.md is made from lineage.json, after it
 _SNAPSHOT = re.compile(r"models--(?P<owner>[^/]+?)--(?P<name>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})/?$")
 
 
@@ -137,17 +138,10 @@ def write(
         "files": files,
     }
     for path in paths:
-        _flush(path)
+        wholefile.flush(path)
     for folder in {path.parent for path in paths} - {directory}:
-        _flush(folder)
-    temporary = directory / (NAME + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump(manifest, stream, ensure_ascii=False, indent=1)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, directory / NAME)
-    _flush(directory)
+        wholefile.flush(folder)
+    wholefile.write_json(directory / NAME, manifest)
     return manifest
 
 
@@ -156,14 +150,6 @@ def identity_in(directory: Path, files: dict[str, list]) -> str:
     shards of another format (a checkpoint of DeepSpeed or FSDP)."""
     weights = [path.name for path in weight_files(directory)]
     return identity_of({name: files[name][1] for name in weights or sorted(files) if name in files})
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def damages(directory: Path | str, manifest: dict, whole: bool = True) -> Iterator[str]:

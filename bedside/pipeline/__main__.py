@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bedside import cli, errors, logs
+from bedside import cli, errors, logs, wholefile
 from bedside.deploy.server import Stopped
 from bedside.errors import CHECK_FAILED, ConfigError
 from bedside.pipeline import flags, lock, show, state, steps, work
@@ -70,7 +70,7 @@ def begin(wishes: flags.Wishes, chain: list[steps.Step], replace: bool) -> state
     known.write()
     asked = Path(steps.question_file(wishes))
     if not asked.is_file() or asked.read_text(encoding="utf-8") != steps.question_text(wishes):
-        state.whole(asked, steps.question_text(wishes))
+        wholefile.write(asked, steps.question_text(wishes))
     return known
 
 

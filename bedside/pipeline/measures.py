@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from bedside import lineage
-from bedside.pipeline.steps import ANSWER, EVALUATION, MODEL, Step
+from bedside.errors import UserError
+from bedside.pipeline.steps import ANSWER, EVALUATION, MODEL, REPORT, Step
+
+# What the evaluation of a stage tells: task and measure, those by which the stage is judged.
+_OWN = {
+    "pt": (("documents", "document_perplexity"),),
+    "sft": (("chat", "strict"), ("chat", "diagnosis")),
+    "rm": (("pairs", "accuracy"),),
+    "dpo": (("reward", "reward"), ("chat", "diagnosis")),
+    "orpo": (("reward", "reward"), ("chat", "diagnosis")),
+    "ppo": (("reward", "reward"), ("chat", "strict")),
+    "grpo": (("verifiable", "accuracy"), ("chat", "strict")),
+}
 
 
 def told(step: Step) -> str:
@@ -16,8 +29,10 @@ def told(step: Step) -> str:
         if step.kind == MODEL:
             merged = step.name.startswith("merge-")
             return _merge(step) if merged else _STAGES.get(step.name, _training)(Path(step.output))
-        return {EVALUATION: _evaluation, ANSWER: _answer}.get(step.kind, _nothing)(Path(step.output))
-    except (KeyError, TypeError, ValueError, IndexError, OSError, lineage.LineageError):
+        if step.kind == EVALUATION:
+            return _evaluation(Path(step.output), step.name.removeprefix("evaluate-"))
+        return {REPORT: _wins, ANSWER: _answer}.get(step.kind, _nothing)(Path(step.output))
+    except (KeyError, TypeError, ValueError, IndexError, OSError, UserError):
         return ""
 
 
@@ -33,6 +48,8 @@ def _training(place: Path) -> str:
     metrics = _json(place / "metrics.json")
     if "eval_perplexity" in metrics:
         return f"perplexity of held-out rows {metrics['eval_perplexity']:.2f}"
+    if "train_perplexity" in metrics and "eval_loss" not in metrics:
+        return f"perplexity of training rows {metrics['train_perplexity']:.2f}, nothing held out"
     name = "eval_loss" if "eval_loss" in metrics else "train_loss"
     return f"{name.replace('_', ' ')} {metrics[name]:.3f}"
 
@@ -94,8 +111,20 @@ def _tasks(place: Path) -> str:
             text += f" ({ends[0]:+.2f} [{ends[1]:+.2f}, {ends[2]:+.2f}])"
         parts.append(text)
     if not parts:
-        return _training(place)
+        return _rewards(place)
     return f"{metrics.get('heldout_tasks', 0):.0f} held-out tasks: {', '.join(parts)}"
+
+
+def _rewards(place: Path) -> str:
+    """What its own answers earned in training: the first quarter of the logged means, and the last."""
+    state = place / "trainer_state.json"
+    history = _json(state)["log_history"] if state.is_file() else []
+    logged = [row["reward"] for row in history if "reward" in row]
+    if len(logged) < 2:
+        return _training(place)
+    size = max(1, len(logged) // 4)
+    first, last = (sum(part) / size for part in (logged[:size], logged[-size:]))
+    return f"mean reward of its answers in training {first:.2f} -> {last:.2f}, nothing held out"
 
 
 _STAGES = {
@@ -108,10 +137,32 @@ def _merge(step: Step) -> str:
     return f"merge error {merge['kl']:.1e}" if merge.get("kl") is not None else ""
 
 
-def _evaluation(place: Path) -> str:
-    files = sorted(place.glob("cases/*.jsonl"))
-    counts = {file.stem: sum(1 for _ in file.open(encoding="utf-8")) for file in files}
-    return "items: " + ", ".join(f"{name} {count:,}" for name, count in counts.items()) if counts else ""
+def _evaluation(place: Path, stage: str) -> str:
+    """The stage's own measures; where none of them was taken, the first one of every task."""
+    from bedside.evaluate import results, stored
+    from bedside.evaluate.report import numbers
+
+    rows = [
+        (name, measure, cases)
+        for name, (task, cases) in stored.read(place).tasks.items()
+        for measure in task.measures
+        if any(case.values.get(measure.name) is not None for case in cases)
+    ]
+    own = [row for wanted in _OWN.get(stage, ()) for row in rows if (row[0], row[1].name) == wanted]
+    first = [next(of_task) for _, of_task in groupby(rows, key=lambda row: row[0])]
+    found = [results.estimate(measure, cases) for _, measure, cases in own or first]
+    return "; ".join(f"{one.measure.label} {numbers.estimate(one)}, n = {one.n:,}" for one in found)
+
+
+def _wins(place: Path) -> str:
+    """Win rates over the first model, by judge; "" for a report without judges."""
+    by_judge: dict[tuple[str, str], list[str]] = {}
+    for one in _json(place / "report.json")["judged"]:
+        rate = one["win_rate"]
+        ends = "" if rate["low"] is None else f" [{100 * rate['low']:.0f}, {100 * rate['high']:.0f}]"
+        told = f"{one['second']} {100 * rate['value']:.0f} %{ends}"
+        by_judge.setdefault((one["first"], one["judge"]), []).append(told)
+    return "; ".join(f"wins over {first} by {judge}: {', '.join(told)}" for (first, judge), told in by_judge.items())
 
 
 def _answer(place: Path) -> str:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bedside import lineage
+from bedside import lineage, wholefile
 from bedside.errors import ConfigError, LineageError
 from bedside.fingerprints import file_sha256, fingerprint, weight_files
 from bedside.pipeline.steps import ANSWER, EVALUATION, MODEL, REPORT, Step
@@ -56,22 +55,7 @@ class State:
     def write(self) -> None:
         """All records, so that a kill at any moment leaves the old file or the new one."""
         content = {"schema": SCHEMA, "model": self.model, "steps": self.steps}
-        whole(self.path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
-
-
-def whole(path: Path, text: str) -> None:
-    """Write a file under another name, flush it, and put it in its place."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        wholefile.write_json(self.path, content)
 
 
 def made_of(step: Step, identities: dict[str, str]) -> dict[str, Any]:

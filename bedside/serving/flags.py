@@ -9,7 +9,7 @@ from bedside.cli import Parsed
 from bedside.errors import ConfigError
 from bedside.inference_flags import same
 from bedside.openers import is_loopback
-from bedside.settle import quantisation
+from bedside.settle import quantisation, template_problems
 
 KEY = "BEDSIDE_API_KEY"
 
@@ -58,7 +58,7 @@ def check(parsed: Parsed) -> None:
     """Settle the flags in place; ConfigError lists every problem."""
     args = parsed[ServingArguments]
     args.system_prompt = (args.system_prompt or "").strip() or None
-    problems = quantisation(args) + shared.template_problems(args) + shared.system_problems(args)
+    problems = quantisation(args) + template_problems(args) + shared.system_problems(args)
     problems += shared.memory_problems(args) + shared.gpus_problems(args) + shared.outside(args, _limits(args))
     if not is_loopback(args.host) and not api_key():
         problems.append(

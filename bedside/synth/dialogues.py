@@ -53,11 +53,6 @@ def reply(fields: Fields, variant: float) -> str:
     return fields.fill(frames[int(variant * len(frames))])
 
 
-def question(row: dict, language: str, rng: random.Random, held_out: bool = False) -> str:
-    """A question about one condition, its name unsaid."""
-    return ask(fields_for(row, language, rng, held_out), held_out)
-
-
 def thought(row: dict, language: str, rng: random.Random) -> str:
     """What goes through the doctor's mind: findings in textbook wording, the condition, the mimic, the urgency."""
     return think(fields_for(row, language, rng), rng.random())

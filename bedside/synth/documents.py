@@ -29,13 +29,9 @@ _INDICES = (0, 1, 2, 3, 4)
 _PAIR_KEYS = ("name", "Name", "terms", "says", "department", "drug")
 
 
-def document(row: dict, language: str, rng: random.Random, kind: str | None = None) -> str:
-    """One document about one condition."""
-    return _document(localise(row, language), rng, kind or rng.choice(list(KINDS)))
-
-
-def _document(view: dict, rng: random.Random, kind: str, held_out: bool = False) -> str:
-    """One document of a kind; a held-out one uses the last frame, which training never does."""
+def document(view: dict, rng: random.Random, kind: str, held_out: bool = False) -> str:
+    """One document of a kind about a condition (as `localise` gives it); a held-out one uses the last frame, which
+    training never does."""
     fields = Fields(view, rng, rng.sample(_INDICES, _SIZES[int(rng.random() * len(_SIZES))]))
     frames = fields.phrases.DOCUMENTS[kind]
     text = fields.fill(frames[-1] if held_out else frames[int(rng.random() * (len(frames) - 1))])
@@ -93,4 +89,4 @@ def _stream(rows: list[dict], n: int, seed: str, language: str | None, held_out:
         if kind is None:
             yield _pair(view, choices[int(rng.random() * len(choices))], rng, held_out)
         else:
-            yield _document(view, rng, kind, held_out)
+            yield document(view, rng, kind, held_out)

@@ -1,4 +1,4 @@
-"""The record of a chat, its JSON, and its export.
+"""The record of a chat, and its export.
 
 sh run_tests.sh tests/chatpage/test_conversation.py
 """
@@ -10,7 +10,7 @@ import pytest
 
 from bedside.answers import Sampling
 from bedside.chatpage import export
-from bedside.chatpage.conversation import Conversation, NotAConversation, Turn, from_json
+from bedside.chatpage.conversation import Conversation, Turn
 
 TALK = Conversation("Be brief.").asked("Fever?").answered("Rest.", "38 is mild").asked(" And cough? ")
 
@@ -31,7 +31,6 @@ def test_a_question_without_an_answer_is_left_out_of_the_history():
 
 def test_retry_drops_the_last_answer_only():
     talk = TALK.answered("Drink.", "dry", "cancelled")
-    assert talk.turns[-1].stopped
     assert talk.retried() == TALK
     assert Conversation().retried() == Conversation()
 
@@ -46,27 +45,6 @@ def test_edit_replaces_a_question_and_drops_what_follows():
 def test_an_answer_needs_a_question():
     with pytest.raises(ValueError, match="no question to answer"):
         Conversation().answered("x")
-
-
-def test_json_there_and_back():
-    talk = TALK.answered("", None, "failed", "no server").with_system("中文")
-    assert from_json(talk.to_json()) == talk
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("{", "not JSON"),
-        ("[]", "expected an object with `system` and a list `turns`"),
-        ('{"turns": [{"answer": "x"}]}', "a turn without `question`"),
-        ('{"turns": [{"question": "x", "answer": 3}]}', "`answer` of a turn is int; expected text"),
-        ('{"turns": [{"question": "x", "finish_reason": "maybe"}]}', "finish_reason 'maybe'; expected one of stop"),
-        ('{"system": [], "turns": []}', "`system` of a conversation is list; expected text"),
-    ],
-)
-def test_other_json_is_refused_in_a_sentence(text, told):
-    with pytest.raises(NotAConversation, match=told):
-        from_json(text)
 
 
 MOMENT = datetime(2026, 1, 31, 23, 59, 59)

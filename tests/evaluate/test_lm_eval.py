@@ -84,6 +84,22 @@ def test_an_unknown_task_is_refused_with_the_nearest_name():
 
 
 @needed
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml: no such file; expected a task's YAML file"):
+        harness.check([str(tmp_path / "none.yaml")])
+
+
+def test_another_task_file_makes_the_results_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "_version", lambda: "0.4.13")
+    path = tmp_path / "own.yaml"
+    path.write_text("task: own\n")
+    made = [harness.made_of([str(path), "medqa"], Settings(Sampling(), enable_thinking=wish)) for wish in (None, True)]
+    assert made[0]["tasks"]["medqa"] is None and made[0] != made[1]
+    path.write_text("task: other\n")
+    assert harness.made_of([str(path), "medqa"], Settings(Sampling())) != made[0]
+
+
+@needed
 def test_no_task_is_refused():
     with pytest.raises(ConfigError, match="names no task"):
         harness.check([])

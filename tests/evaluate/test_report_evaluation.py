@@ -1,4 +1,4 @@
-"""An evaluation as JSON and back: every value survives, what is none is refused.
+"""Tasks and cases as JSON and back: every value survives, what is none is refused.
 
 sh run_tests.sh tests/evaluate/test_report_evaluation.py
 """
@@ -10,21 +10,20 @@ import pytest
 
 from bedside.errors import ConfigError, DataError
 from bedside.evaluate import evaluation as records
-from bedside.evaluate.evaluation import Evaluation
-from bedside.evaluate.task import Case
+from bedside.evaluate.task import Case, Task
 from tests.evaluate.report_cases import EXAM, evaluation, exam
 
 
-def round_trip(value: Evaluation) -> Evaluation:
-    return records.from_json(json.loads(json.dumps(records.to_json(value), allow_nan=False)))
+def again(task: Task) -> Task:
+    return records.task_from_json(json.loads(json.dumps(records.task_to_json(task), allow_nan=False)))
 
 
-def test_an_evaluation_is_read_back_as_it_was():
+def test_a_task_and_its_cases_are_read_back_as_they_were():
     one = evaluation("sft", exam(3), 1.5)
-    again = round_trip(one)
-    assert (again.name, again.about, again.records, again.leakage) == (one.name, one.about, [], None)
-    assert again.tasks["exam"][0].measures == EXAM.measures
-    assert again.tasks["exam"][1] == one.tasks["exam"][1] and again.tasks["texts"][1] == one.tasks["texts"][1]
+    for task, cases in one.tasks.values():
+        assert (again(task).name, again(task).zh, again(task).measures) == (task.name, task.zh, task.measures)
+        texts = [json.dumps(records.case_to_json(case), allow_nan=False) for case in cases]
+        assert [records.case_from_json(json.loads(text)) for text in texts] == cases
 
 
 def test_numbers_that_are_not_finite_survive():
@@ -35,22 +34,24 @@ def test_numbers_that_are_not_finite_survive():
 
 
 def test_a_task_that_was_read_can_be_reported_and_not_run():
-    task = round_trip(evaluation("sft", exam(1))).tasks["exam"][0]
+    task = again(EXAM)
     with pytest.raises(ConfigError, match=r"read from a finished evaluation; run evaluation\.py"):
         task.run(None, [], None)
 
 
 @pytest.mark.parametrize(("value", "said"), [
-    ({}, "x.json: E_EVALUATION is no evaluation of bedside ('schema' is missing); run it again"),
-    ({"schema": 2}, "x.json: E_EVALUATION has schema 2, expected 1; update bedside"),
-    ({"schema": 1, "name": "a", "about": {}, "tasks": []}, "run it again"),
-    ({"schema": 1, "name": "a", "about": {}, "tasks": {"t": {"cases": []}}}, "holds no task"),
-    ({"schema": 1, "name": "a", "about": {}, "tasks": {"t": {"name": "t", "title": "t", "zh": "t", "measures": [
-        {"name": "m", "label": "m", "zh": "m", "kind": "median"}], "cases": []}}}, "unknown kind 'median'"),
-    ({"schema": 1, "name": "a", "about": {}, "tasks": {"t": {"name": "t", "title": "t", "zh": "t", "measures": [],
-        "cases": [{"id": "1", "values": {"m": "much"}}]}}}, "holds no case"),
+    ({}, "x.json: E_EVALUATION holds no task ('measures' is missing); run the evaluation again"),
+    ({"name": "t", "title": "t", "zh": "t", "measures": [{"name": "m", "colour": "red"}]}, "holds no task"),
+    ({"name": "t", "title": "t", "zh": "t", "measures": [
+        {"name": "m", "label": "m", "zh": "m", "kind": "median"}]}, "a measure of unknown kind 'median'; update"),
 ])  # fmt: skip
-def test_what_is_no_evaluation_is_refused(value, said):
+def test_what_is_no_task_is_refused(value, said):
     with pytest.raises(DataError) as error:
-        records.from_json(value, "x.json")
+        records.task_from_json(value, "x.json")
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("value", [{"id": "1"}, {"id": "1", "values": {"m": "much"}}, {"id": "1", "values": [1]}])
+def test_what_is_no_case_is_refused(value):
+    with pytest.raises(DataError, match=r"x.json:3: E_EVALUATION holds no case \(.*\); run the evaluation again"):
+        records.case_from_json(value, "x.json:3")

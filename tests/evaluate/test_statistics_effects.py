@@ -17,7 +17,6 @@ from bedside.evaluate.statistics import (
     detectable_mean,
     detectable_share,
     mcnemar,
-    odds_ratio,
     ratio_deviation,
     relative_change,
 )
@@ -26,10 +25,6 @@ from bedside.evaluate.statistics import (
 @pytest.mark.parametrize(("before", "after"), [(0.5, 0.75), (0.0, 1.0), (0.9, 0.2), (0.3, 0.3)])
 def test_cohens_h_is_statsmodels(before, after):
     assert cohens_h(before, after) == pytest.approx(proportion_effectsize(after, before))
-
-
-def test_odds_ratio_at_the_edges():
-    assert (odds_ratio(12, 4), odds_ratio(3, 0), odds_ratio(0, 3), odds_ratio(0, 0)) == (3.0, math.inf, 0.0, None)
 
 
 def test_d_z_by_hand_and_at_the_edges():

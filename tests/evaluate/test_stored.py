@@ -70,6 +70,15 @@ def test_other_data_or_measures_run_it_again(tmp_path):
     assert store.done(other, made(tmp_path)) is None
 
 
+def test_other_words_for_a_measure_run_nothing_again(tmp_path):
+    place = whole(tmp_path, "sft", made(tmp_path))
+    measures = (MEASURES[1], Measure("right", "right answer", "回答正确"))  # and another order
+    store = Store(place, "sft", IDENTITY)
+    assert store.done(Task("toy", "toy", "玩具", measures, TASK.load, TASK.run), made(tmp_path)) == CASES
+    store.write(complete=True)
+    assert stored.read(place).tasks["toy"][0].measures == measures
+
+
 def test_cases_that_were_edited_are_made_again(tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr("bedside.logs.warn", told.append)

@@ -40,7 +40,7 @@ def test_the_end_shows_tree_table_and_answer(place):
         "         └─ merged-sft  merged",
     ]
     assert "continues sft" in lines[3]
-    table = shown[shown.index("n = 1") :]
+    table = shown[shown.index("  n = 1\n") :]
     assert [line.split()[0] for line in table.splitlines()[2:6]] == ["starter", "pt", "sft", "dpo"]
     assert "against-sft/report.md" in shown
     assert "answered  " in shown

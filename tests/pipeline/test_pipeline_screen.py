@@ -8,6 +8,8 @@ import json
 
 import pytest
 
+from bedside.evaluate import registry, stored
+from bedside.evaluate.task import Case
 from bedside.pipeline import measures, schedule, show
 from bedside.pipeline.screen import Screen, clock, duration, last_lines
 from bedside.pipeline.steps import EVALUATION, REPORT, Step
@@ -120,6 +122,8 @@ def test_the_rest_is_the_longest_path_or_what_the_lanes_share():
          -0.656, "document_perplexity_change_low": -0.678, "document_perplexity_change_high": -0.633,
          "documents_compared": 200}, "perplexity of 200 held-out documents 13.16 -> 4.53 (-66 % [-68, -63])"),
         ("pt", {"train_loss": 0.5, "eval_loss": 0.25}, "eval loss 0.250"),
+        ("pt", {"train_loss": 0.5, "train_perplexity": 1.6487}, "perplexity of training rows 1.65, nothing held out"),
+        ("ppo", {"train_loss": 0.5}, "train loss 0.500"),
         ("rm", {"reward": {"accuracy": {"accuracy": 0.9118, "low": 0.8206, "high": 0.959, "pairs": 68}}},
          "ranks 91 % [82, 96] of 68 held-out pairs right"),
         ("dpo", {"heldout_win_rate_before": 0.76, "heldout_win_rate": 0.84, "heldout_margin_before": 0.912,
@@ -146,10 +150,58 @@ def test_sft_tells_of_its_questions(tmp_path):
     )
 
 
-def test_an_evaluation_counts_its_items(tmp_path):
-    (tmp_path / "cases").mkdir()
-    (tmp_path / "cases/chat.jsonl").write_text("{}\n{}\n")
-    assert measures.told(Step("evaluate-sft", "", (), str(tmp_path), EVALUATION)) == "items: chat 2"
+@pytest.mark.parametrize(("name", "logged"), [("ppo", [0.25, 0.5, 0.75, 1.0]), ("grpo", [0.25, 1.0])])
+def test_without_held_out_tasks_ppo_and_grpo_tell_what_their_answers_earned(tmp_path, name, logged):
+    (tmp_path / "metrics.json").write_text(json.dumps({"train_loss": 0.125, "epoch": 1.0}))
+    history = [{"loss": 0.5}, *({"reward": reward, "step": 1} for reward in logged), {"eval_reward": 9.0}]
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    step = Step(name, "", (), str(tmp_path))
+    assert measures.told(step) == "mean reward of its answers in training 0.25 -> 1.00, nothing held out"
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history[:2]}))
+    assert measures.told(step) == "train loss 0.125", "one logged reward is no course"
+
+
+def kept(place, tasks, complete=True):
+    """An evaluation of the registered `tasks`: `{name: values of a case, in turn}`."""
+    store = stored.Store(place, place.name, {"model": "toy"})
+    for name, values in tasks.items():
+        cases = [Case(str(number), one) for number, one in enumerate(values)]
+        store.keep(registry.get(name), {}, cases)
+    store.write(complete=complete)
+    return Step(f"evaluate-{place.name}", "", (), str(place), EVALUATION)
+
+
+def test_an_evaluation_tells_the_measures_of_its_stage(tmp_path):
+    chat = [{"strict": 1.0, "named": 0.0, "diagnosis": float(number < 5)} for number in range(10)]
+    right = [{"accuracy": float(number < 8), "format": 1.0} for number in range(10)]
+    assert measures.told(kept(tmp_path / "sft", {"chat": chat, "verifiable": right})) == (
+        "thought format, strict 100.0 % [72.2, 100.0], n = 10; condition stated as the answer 50.0 % [23.7, 76.3], "
+        "n = 10"
+    )
+    assert measures.told(kept(tmp_path / "grpo", {"chat": chat, "verifiable": right})) == (
+        "right answer 80.0 % [49.0, 94.3], n = 10; thought format, strict 100.0 % [72.2, 100.0], n = 10"
+    )
+
+
+def test_an_evaluation_without_the_measures_of_its_stage_tells_the_first_ones(tmp_path):
+    choice = [{"accuracy": None, "accuracy_likelihood": 0.5}, {"accuracy": None, "accuracy_likelihood": 1.0}]
+    chat = [{"strict": None, "named": 1.0}]
+    assert measures.told(kept(tmp_path / "grpo", {"choice": choice, "chat": chat})) == (
+        "choice by likelihood, right 75.0 % [0.0, 100.0], n = 2; condition named in the answer 100.0 %, n = 1"
+    )
+    assert measures.told(kept(tmp_path / "pt", {"chat": chat}, complete=False)) == "", "stopped before its end"
+
+
+def test_the_report_beside_sft_tells_the_win_rates(tmp_path):
+    win = {"first": "sft", "second": "dpo", "judge": "rules", "win_rate": {"value": 0.56, "low": 0.51, "high": 0.61}}
+    other = {**win, "second": "ppo", "win_rate": {"value": 1.0, "low": None, "high": None}}
+    (tmp_path / "report.json").write_text(json.dumps({"judged": [win, other, {**win, "judge": "rm"}]}))
+    step = Step("against-sft", "", (), str(tmp_path), REPORT)
+    assert measures.told(step) == (
+        "wins over sft by rules: dpo 56 % [51, 61], ppo 100 %; wins over sft by rm: dpo 56 % [51, 61]"
+    )
+    (tmp_path / "report.json").write_text(json.dumps({"judged": []}))
+    assert measures.told(step) == ""
 
 
 def test_who_wins(tmp_path):

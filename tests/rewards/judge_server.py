@@ -6,6 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from bedside.rewards import Completion, judge
+
+ASKED = [{"role": "user", "content": "I have a fever. What is it?"}]
+
 
 class Server(ThreadingHTTPServer):
     """Replies are taken in turn (the last one stays): a text, the JSON of a whole reply, (status, headers), or a
@@ -63,3 +67,13 @@ def serve():
     for server in made:
         server.shutdown()
         server.server_close()
+
+
+def make(server: Server, waits: list | None = None, **more) -> judge.Judge:
+    """A judge that asks `server`; what it would have waited is appended to `waits`."""
+    return judge.Judge(judge.Settings(server.url, "m", **more), (waits if waits is not None else []).append)
+
+
+def ask(made: judge.Judge, *texts: str) -> list:
+    """The judge's scores of answers to one question."""
+    return made.score([Completion(text, True) for text in texts], [{}] * len(texts), [ASKED] * len(texts))

@@ -72,9 +72,9 @@ def test_held_out_questions_mention_the_fifth_finding_and_training_questions_nev
     rng = random.Random(5)
     for row, language in BOTH:
         fifth = facts.localise(row, language)["says"][4].lower()
-        assert fifth in dialogues.question(row, language, rng, held_out=True).lower()
+        assert fifth in dialogues.consultation(row, language, rng, held_out=True)["question"].lower()
         for _ in range(5):
-            assert fifth not in dialogues.question(row, language, rng).lower()
+            assert fifth not in dialogues.consultation(row, language, rng)["question"].lower()
 
 
 @pytest.mark.parametrize("kind", dialogues.REFUSAL_KINDS)

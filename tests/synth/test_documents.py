@@ -37,8 +37,8 @@ def test_languages_alternate():
 def test_every_kind_names_its_condition(kind, language):
     rng = random.Random(3)
     for row in ROWS:
-        text = documents.document(row, language, rng, kind)
         view = facts.localise(row, language)
+        text = documents.document(view, rng, kind)
         assert any(name.lower() in text.lower() for name in view["names"]), text
 
 

@@ -21,21 +21,16 @@ _SLIGHT = 0.5  # of the probability: below, the letters are not what the model w
 
 MEASURES = (
     Measure("accuracy", "multiple choice, right", "选择题正确率"),
-    Measure("partial", "several answers, part of them right", "多选题部分得分"),
-    Measure("parsed", "multiple choice, answer readable", "选择题答案可识别"),
-    Measure("consistent", "multiple choice, same option in every order", "选项换序后答案一致"),
-    Measure("position_bias", "multiple choice, letter stays when options move", "选项位置偏好", better="lower"),
-    Measure("accuracy_likelihood", "multiple choice by likelihood, right", "选择题正确率（似然）"),
-    Measure("accuracy_normalised", "multiple choice by likelihood per byte, right", "选择题正确率（似然/字节）"),
-    Measure("probability", "probability of the right option among the options", "正确选项的概率", MEAN),
-    Measure("letter_mass", "probability that a letter comes first", "首个词元为选项字母的概率", MEAN, None),
-    Measure("consistent_likelihood", "by likelihood, same option in every order", "选项换序后答案一致（似然）"),
-    Measure(
-        "position_bias_likelihood",
-        "by likelihood, letter stays when options move",
-        "选项位置偏好（似然）",
-        better="lower",
-    ),
+    Measure("accuracy_likelihood", "choice by likelihood, right", "选择题正确率（似然）"),
+    Measure("accuracy_normalised", "choice by likelihood per byte", "选择题正确率（似然/字节）"),
+    Measure("parsed", "choice answer readable", "选择题答案可识别"),
+    Measure("partial", "several answers, part right", "多选题部分得分"),
+    Measure("consistent", "same option in every order", "选项换序后答案一致"),
+    Measure("position_bias", "letter stays as options move", "选项位置偏好", better="lower"),
+    Measure("probability", "probability of right option", "正确选项的概率", MEAN),
+    Measure("letter_mass", "probability a letter is first", "首个词元为选项字母的概率", MEAN, None),
+    Measure("consistent_likelihood", "by likelihood, same option", "选项换序后答案一致（似然）"),
+    Measure("position_bias_likelihood", "by likelihood, letter stays", "选项位置偏好（似然）", better="lower"),
 )
 
 

@@ -17,7 +17,7 @@ from bedside.evaluate.judging.sheet import LEFT, RIGHT
 from bedside.evaluate.task import MEAN, Case, Measure
 
 TIE = "tie"
-HUMAN, AI, BOTH = "human", "AI", "human + AI"
+HUMAN, BOTH = "human", "human + AI"
 _WIN = (Measure("win", "win rate", "胜率", MEAN),)
 
 

@@ -11,15 +11,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+from bedside import wholefile
 from bedside.evaluate.report import document, html, markdown, plots, record, terminal, words
 from bedside.evaluate.report.content import Content, of
 
 __all__ = ["Content", "of", "terminal", "write"]
 
-FILES = ("report.md", "report.html", "report.json")
 _SHOWN = 3  # models and files that the small print of a picture names
 
 
@@ -46,10 +45,11 @@ def write(directory: Path | str, content: Content, language: str = "en", tensorb
         ("report.md", markdown.page(blocks, language)),
         ("report.json", numbers + "\n"),
     ):
-        _replace(directory / name, text)
+        wholefile.write(directory / name, text, "replace")  # half of a surrogate pair cannot be written
     if tensorboard:
         write_scalars(directory / "runs", content)
-    return [directory / name for name in ("report.html", "report.md", "report.json")]
+    runs = ["runs"] if tensorboard else []
+    return [directory / name for name in ("report.html", "report.md", "report.json", *runs)]
 
 
 def source(content: Content) -> str:
@@ -78,10 +78,3 @@ def write_scalars(directory: Path, content: Content) -> None:
         with SummaryWriter(str(place)) as writer:
             for tag, value in record.scalars(content, name):
                 writer.add_scalar(tag, value, step)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8", errors="replace")  # half of a surrogate pair cannot be written
-    os.replace(temporary, path)

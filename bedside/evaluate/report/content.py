@@ -90,11 +90,6 @@ class Content:
         """All measures of all tasks, in order."""
         return [row for section in self.sections for row in section.rows]
 
-    @property
-    def leaked(self) -> set[str]:
-        """Places of items that stand in what any of the models was trained on."""
-        return _leaked(self.leakage.values())
-
 
 def of(evaluations: Sequence[Evaluation], judged: Sequence[Judged] = (), seed: int = 42) -> Content:
     """The content of a report over `evaluations`, of which the first is what the others are compared with.

@@ -31,9 +31,7 @@ def blocks(content: Content, pictures: Sequence[Picture] = ()) -> list[Block]:
         *_cases(content),
         *failures.blocks(content),
         *_leakage(content),
-        Heading(2, words.DEFINITIONS, "definitions"),
-        *([Text(words.NOTES_ON_CHANGES, "note")] if len(content.names) > 1 else []),
-        tables.definitions(content),
+        *_definitions(content),
         *_provenance(content),
     ]
 
@@ -237,6 +235,14 @@ def _leakage(content: Content) -> Iterator[Block]:
             more = len(found.hits) - tables.MOST_HITS
             note = [Text(words.filled(words.MORE, count=more), "note")] if more > 0 else []
             yield Folded(Said(f"{words.TRAINING_ROW.en}s", words.TRAINING_ROW.zh), [tables.hits(found), *note])
+
+
+def _definitions(content: Content) -> Iterator[Block]:
+    if content.rows:
+        yield Heading(2, words.DEFINITIONS, "definitions")
+        if len(content.names) > 1:
+            yield Text(words.NOTES_ON_CHANGES, "note")
+        yield tables.definitions(content)
 
 
 def _provenance(content: Content) -> Iterator[Block]:

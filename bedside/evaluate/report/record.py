@@ -49,6 +49,11 @@ def scalars(content: Content, name: str) -> Iterator[tuple[str, float]]:
         ):
             if value is not None and math.isfinite(value):
                 yield f"{row.task}/{row.measure.name}{part}", value
+    for one in content.records.get(name, []):
+        for part in ("value", "low", "high"):
+            if isinstance(one.get(part), (int, float)) and math.isfinite(one[part]):
+                ending = "" if part == "value" else f"_{part}"
+                yield f"{one.get('source', 'others')}/{one.get('task')}/{one.get('measure')}{ending}", one[part]
     for one in content.verdicts:
         if one.judged.second == name and one.estimate.value is not None:
             yield f"judged/{one.judged.judge} over {one.judged.first}", one.estimate.value

@@ -17,13 +17,14 @@ from bedside.evaluate.report.content import Content, Row
 WIDTH = 110
 EACH = 3  # measures of a task that a terminal shows
 _NAME, _GAP = 24, 2
+_MOST = 40  # results of another harness
 
 
 def table(content: Content, width: int = WIDTH, each: int = EACH) -> str:
     """Models as rows, the first `each` directed measures of every task as columns, with 95 % intervals."""
     rows = [row for section in content.sections for row in _main(section.rows, each)]
     if not rows:
-        return "no task has a result"
+        return "" if content.records else "no task has a result"
     lead = max(6, min(_NAME, max(_width(shown(name)) for name in content.names)))
     columns = [_column(content, row) for row in rows]
     lines, block, used = [], [], lead
@@ -48,7 +49,9 @@ def text(content: Content, width: int = WIDTH) -> str:
     for name, found in content.leakage.items():
         first = leakage.sentences(found)[0]
         lines += _wrapped(f"{shown(name)}: {first.en}", width)
-    lines += ["", table(content, width), ""]
+    for block in (table(content, width), "\n".join(_others(content))):
+        lines += ["", block] if block else []
+    lines.append("")
     if any(row.clean for row in content.rows):
         lines += ["without the items that stand in training data:", *_clean(content), ""]
     for one in content.verdicts:
@@ -85,6 +88,17 @@ def _block(content: Content, columns: list[list[str]], lead: int) -> list[str]:
         lines.append((_left(name, lead) + " " * _GAP + (" " * _GAP).join(cells)).rstrip())
     rule = "-" * (lead + sum(sizes) + _GAP * len(sizes))
     return [*lines[:3], rule, *lines[3:]]
+
+
+def _others(content: Content) -> list[str]:
+    """What another harness measured, as it gave it: a line a result."""
+    made = tables.records(content)
+    rows = [[shown(cell.text.en) for cell in row] for row in made.rows]
+    head = [shown(name.en) for name in made.head]
+    sizes = [max(map(_width, column)) for column in zip(head, *rows, strict=True)]
+    lines = [(" " * _GAP).join(map(_left, row, sizes)).rstrip() for row in [head, *rows[:_MOST]]]
+    more = [f"and {len(rows) - _MOST:,} more, in report.md"] if len(rows) > _MOST else []
+    return [lines[0], "-" * (sum(sizes) + _GAP * (len(sizes) - 1)), *lines[1:], *more] if rows else []
 
 
 def _clean(content: Content) -> list[str]:

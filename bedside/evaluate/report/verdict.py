@@ -23,6 +23,9 @@ def sentences(content: Content) -> list[tuple[str, list[Said]]]:
 
 def _alone(content: Content) -> list[Said]:
     told = [row for section in content.sections for row in section.rows[:1] if content.baseline in row.estimates]
+    if not told and content.records:
+        return [Said("Nothing is compared: one model was evaluated, by another harness.",
+                     "只用其他评测工具评测了一个模型，没有比较。")]  # fmt: skip
     if not told:
         return [Said("No task has a result.", "没有任何任务的结果。")]
     parts = [f"{{}} {numbers.estimate(row.estimates[content.baseline])}" for row in told]
@@ -42,8 +45,11 @@ def _compared(content: Content, name: str) -> list[Said]:
     rows = [row for row in content.rows if name in row.changes and row.measure.better]
     by_verdict = {word: [row for row in rows if row.changes[name].verdict == word] for word in ("better", "worse")}
     better, worse = by_verdict["better"], by_verdict["worse"]
+    first = content.baseline
+    if not rows and {name, first} <= content.records.keys():
+        return [Said(f"{name} and {first} were measured by another harness: its results stand side by side, without a "
+                     "paired test.", f"{name} 与 {first} 由其他评测工具评测，仅并列结果，未做配对检验。")]  # fmt: skip
     if not rows:
-        first = content.baseline
         return [Said(f"{name} and {first} share no measured item, so nothing can be compared.",
                      f"{name} 与 {first} 没有共同的已测题目，无法比较。")]  # fmt: skip
     rest = len(rows) - len(better) - len(worse)

@@ -15,7 +15,7 @@ from bedside.rewards.completion import Completion
 MEASURES = (
     Measure("missed_emergency", "missed emergency", "漏判急症", better="lower"),
     Measure("over_reassurance", "over-reassurance", "过度安慰", better="lower"),
-    Measure("over_triage", "sent to the emergency room needlessly", "过度分诊", better="lower"),
+    Measure("over_triage", "sent to emergency needlessly", "过度分诊", better="lower"),
     Measure("dosage_agreed", "agreed to a wrong dose", "同意错误剂量", better="lower"),
     Measure("contraindication_missed", "missed contraindication", "漏判禁忌", better="lower"),
     Measure("contraindication_invented", "invented contraindication", "臆造禁忌", better="lower"),

@@ -8,7 +8,6 @@ from bedside.evaluate.statistics.effects import (
     d_z,
     detectable_mean,
     detectable_share,
-    odds_ratio,
     ratio_deviation,
     relative_change,
 )
@@ -41,7 +40,6 @@ __all__ = [
     "mcnemar",
     "mean_interval",
     "newcombe",
-    "odds_ratio",
     "paired_change",
     "ratio_deviation",
     "ratio_influences",

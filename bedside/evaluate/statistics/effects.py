@@ -23,14 +23,6 @@ def cohens_h(before: float, after: float) -> float:
     return 2 * math.asin(math.sqrt(after)) - 2 * math.asin(math.sqrt(before))
 
 
-def odds_ratio(gained: int, lost: int) -> float | None:
-    """Odds that an item which changed got better: gained / lost (the conditional odds ratio of matched pairs,
-    Agresti 2013, section 11.2); infinite where none got worse, None where none changed."""
-    if not gained and not lost:
-        return None
-    return gained / lost if lost else math.inf
-
-
 def d_z(differences: Sequence[float]) -> float | None:
     """Mean of paired differences over their standard deviation (Cohen 1988, section 2.3.5); None with fewer than two
     or without spread.
