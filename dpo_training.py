@@ -16,6 +16,7 @@ from bedside.checkpoints import Sealed, to_resume
 from bedside.collate import PairCollator, ReadyRows
 from bedside.data import admit, chats, glance, pairs, tokens
 from bedside.evaluate.quick import Comparison
+from bedside.kernel_args import KernelArguments
 from bedside.preference import reference
 from bedside.preference.heldout import Ranking
 from bedside.settle_dpo import dpo, loss_at_start
@@ -23,7 +24,7 @@ from bedside.stage_args import ChatArguments, EvalArguments, PairArguments, Pref
 
 GROUPS = (
     ModelArguments, AdapterArguments, DataArguments, ChatArguments, PairArguments, PreferenceArguments, EvalArguments,
-    RunArguments,
+    KernelArguments, RunArguments,
 )  # fmt: skip
 
 

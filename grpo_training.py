@@ -15,6 +15,7 @@ from bedside.checkpoints import Sealed, to_resume
 from bedside.data import chats, glance, tasks, tokens
 from bedside.grpo import rewards
 from bedside.grpo.trainer import TaskTrainer
+from bedside.kernel_args import KernelArguments
 from bedside.preference import reference
 from bedside.rollouts import alarms, heldout, plots, samples
 from bedside.settle_rollouts import context_of, costs, longest_prompt, tested, thresholds
@@ -22,7 +23,7 @@ from bedside.stage_args import ChatArguments, GroupArguments, RewardArguments, R
 
 GROUPS = (
     ModelArguments, AdapterArguments, DataArguments, ChatArguments, RewardArguments, RolloutArguments, GroupArguments,
-    RunArguments,
+    KernelArguments, RunArguments,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from bedside.checkpoints import Sealed, to_resume
 from bedside.collate import LabelledCollator, LabelledRows
 from bedside.data import chats, glance, tokens, unpaired
 from bedside.evaluate.quick import Comparison
+from bedside.kernel_args import KernelArguments
 from bedside.preference import reference
 from bedside.preference.heldout import Ranking
 from bedside.settle_kto import kto, loss_at_start, warn_of_balance
@@ -21,7 +22,7 @@ from bedside.stage_args import ChatArguments, EvalArguments, LabelArguments, Pai
 
 GROUPS = (
     ModelArguments, AdapterArguments, DataArguments, ChatArguments, PairArguments, LabelArguments, EvalArguments,
-    RunArguments,
+    KernelArguments, RunArguments,
 )  # fmt: skip
 
 

@@ -14,13 +14,14 @@ from bedside.checkpoints import Sealed, to_resume
 from bedside.collate import PairCollator
 from bedside.data import admit, chats, glance, pairs, tokens
 from bedside.evaluate.quick import Comparison
+from bedside.kernel_args import KernelArguments
 from bedside.preference.heldout import Ranking
 from bedside.settle_orpo import orpo
 from bedside.stage_args import ChatArguments, EvalArguments, OddsRatioArguments, PairArguments
 
 GROUPS = (
     ModelArguments, AdapterArguments, DataArguments, ChatArguments, PairArguments, OddsRatioArguments, EvalArguments,
-    RunArguments,
+    KernelArguments, RunArguments,
 )  # fmt: skip
 
 

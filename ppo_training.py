@@ -16,6 +16,7 @@ from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArg
 from bedside.checkpoints import Sealed, to_resume
 from bedside.data import chats, glance, tasks, tokens
 from bedside.evaluate.quick import Comparison
+from bedside.kernel_args import KernelArguments
 from bedside.ppo import assembly, scores, sources
 from bedside.preference import reference
 from bedside.rollouts import alarms, heldout, plots, samples
@@ -23,7 +24,7 @@ from bedside.stage_args import ChatArguments, EvalArguments, PPOArguments, Rewar
 
 GROUPS = (
     ModelArguments, AdapterArguments, DataArguments, ChatArguments, RewardArguments, RolloutArguments, PPOArguments,
-    EvalArguments, RunArguments,
+    EvalArguments, KernelArguments, RunArguments,
 )  # fmt: skip
 
 

@@ -14,10 +14,11 @@ from bedside import cli, errors, models, policy, runner, settle
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.checkpoints import to_resume
 from bedside.data import corpus, glance, textwork
+from bedside.kernel_args import KernelArguments
 from bedside.stage_args import PretrainArguments
 from bedside.templates import Template
 
-GROUPS = (ModelArguments, AdapterArguments, DataArguments, PretrainArguments, RunArguments)
+GROUPS = (ModelArguments, AdapterArguments, DataArguments, PretrainArguments, KernelArguments, RunArguments)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -15,9 +15,10 @@ from bedside import cli, errors, policy, runner, settle, settle_pairs, settle_re
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.checkpoints import to_resume
 from bedside.data import admit, chats, glance, pairs, tokens
+from bedside.kernel_args import KernelArguments
 from bedside.stage_args import ChatArguments, PairArguments
 
-GROUPS = (ModelArguments, AdapterArguments, DataArguments, ChatArguments, PairArguments, RunArguments)
+GROUPS = (ModelArguments, AdapterArguments, DataArguments, ChatArguments, PairArguments, KernelArguments, RunArguments)
 TASK = "SEQ_CLS"
 
 

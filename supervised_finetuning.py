@@ -13,10 +13,12 @@ from bedside import adapters, cli, datareport, errors, logs, models, policy, run
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.checkpoints import to_resume
 from bedside.data import chats, glance, prepared, tokens
+from bedside.kernel_args import KernelArguments
 from bedside.stage_args import ChatArguments, EvalArguments, SupervisedArguments
 
 GROUPS = (
-    ModelArguments, AdapterArguments, DataArguments, ChatArguments, SupervisedArguments, EvalArguments, RunArguments,
+    ModelArguments, AdapterArguments, DataArguments, ChatArguments, SupervisedArguments, EvalArguments,
+    KernelArguments, RunArguments,
 )  # fmt: skip
 
 

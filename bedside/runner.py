@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bedside import checkpoints, guards, launch, lineage, logs, manifest, models, plots, policy, settle
+from bedside import checkpoints, fast, guards, launch, lineage, logs, manifest, models, plots, policy, settle
 from bedside.adapters import trainable_share
 from bedside.args import AdapterArguments, ModelArguments, RunArguments
 from bedside.cli import Parsed
 from bedside.data.ledger import Ledger
 from bedside.errors import ConfigError
+from bedside.kernel_args import KernelArguments
 from bedside.stage_args import ChatArguments
 from bedside.templates import Template
 
@@ -34,7 +35,7 @@ _OURS = (
     "vocab.json", "merges.txt", "README.md", "ledger.json", "rejected.jsonl", "metrics.json", "trainer_state.json",
     "training_args.bin", "runs", "plots", "eval_before.json", "eval_after.json", "data_report.html",
     "data_lengths.png", "rejected_of_stopped_run.jsonl", "ref", "heldout_pairs.json", "samples.jsonl",
-    "exam_before.json", "exam_after.json",
+    "exam_before.json", "exam_after.json", "profile",
 )  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def start(args: Parsed, stage: str, tasks: tuple[str, ...] = ("CAUSAL_LM",)) -> 
     """
     logs.setup()
     settle.training(args, stage)
+    fast.settle(args[KernelArguments], args.trainer)
     model, adapter = args[ModelArguments], args[AdapterArguments]
     models.check_model_path(model.model_name_or_path)
     wish = args.trainer.pop("resume_from_checkpoint", None)
@@ -213,6 +215,7 @@ def run(
     A measure has `before()` and `after()`, which returns what belongs in metrics.json. One that is `late` takes long
     (it writes answers), and measures again when the model is safe on the disk.
     """
+    fast.prepare(trainer, args[KernelArguments], begun.output)
     for measure in measures:
         measure.before()
     wants = args.trainer

@@ -91,7 +91,6 @@ ACCEPTED = {
     "save_safetensors": "safetensors is the only format",
     "booster": "the fast path needs no flag",
     "use_unsloth": "bedside's own fast path needs no flag",
-    "use_unsloth_gc": "bedside's own fast path needs no flag",
     "data_shared_file_system": "every node reads the data itself",
     "print_param_status": "the trained share is always printed",
     "upcast_layernorm": "precision of the frozen base changes nothing that is trained",

@@ -14,6 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton; see tests/kernels
 
 import pytest
 

@@ -19,12 +19,15 @@ SCRIPTS = sorted(REPO.glob("*.py"))
 ORDER = (
     ("errors", "logs", "documents", "openers", "wholefile"),
     ("data", "clean", "templates", "thoughts", "answers", "synth", "hub"),
-    ("spellings", "elsewhere", "trainer_flags", "args", "data_args", "stage_args", "flagtable", "usage", "cli",
+    ("spellings", "elsewhere", "trainer_flags", "args", "data_args", "stage_args", "kernel_args",
+     "flagtable", "usage", "cli",
      "launch", "trainer_checks", "settle", "inference_flags"),
-    ("fingerprints", "lineage", "own_template", "models", "reward_model", "adapters", "probe", "policy",
+    ("fingerprints", "lineage", "own_template", "precision", "nf4_cache", "models", "kernels",
+     "reward_model", "adapters", "probe", "policy",
      "checkpoints"),
-    ("guards", "card", "manifest", "collate", "accounting", "plots", "questions", "draws", "written", "hooks",
-     "growing", "generate", "engine", "chat",
+    ("guards", "profiling", "fast", "card", "manifest", "collate", "accounting", "plots", "questions", "draws",
+     "written", "hooks",
+     "growing", "stretches", "generate", "engine", "chat",
      "batch", "remote", "serving", "evaluate",
      "preference", "reward", "rewards", "rollouts", "ppo", "grpo", "parity", "parity_chats",
      "merge_source", "merge", "merge_check", "deploy", "memory", "quantise", "chatpage",
@@ -37,6 +40,11 @@ LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 # Subclasses of a library's trainer or config: imported where a run begins, so that they may import it.
 LATE = {f"bedside/preference/{name}.py" for name in ("trainer", "config", "losses", "logprobs")}
 LATE.add("bedside/growing.py")
+LATE |= {
+    f"bedside/kernels/{name}.py"
+    for name in ("attention", "decoder", "device", "document_attention", "ends", "flat", "head", "layer_ops", "linear",
+                 "loss", "mlp", "nf4", "norm", "offload", "triton_attention", "triton_loss", "triton_ops", "varlen")
+}  # fmt: skip
 LATE |= {
     f"bedside/ppo/{name}.py"
     for name in ("objective", "roles", "rollout", "places", "batches", "evaluation", "saving", "trainer", "config")

@@ -12,6 +12,7 @@ from bedside import runner
 from bedside.args import RunArguments
 from bedside.cli import Parsed
 from bedside.errors import ConfigError
+from bedside.kernel_args import KernelArguments
 
 
 class Measure:
@@ -33,13 +34,14 @@ class Measure:
 @pytest.fixture
 def saved(monkeypatch):
     kept = []
+    monkeypatch.setattr(runner.fast, "prepare", lambda *_: None)
     monkeypatch.setattr(runner, "train", lambda *_: {"train_loss": 0.5})
     monkeypatch.setattr(runner, "save", lambda trainer, output, tokenizer, metrics, *_: kept.append(dict(metrics)))
     return kept
 
 
 def run(*measures):
-    args = Parsed({RunArguments: RunArguments()}, {}, set())
+    args = Parsed({RunArguments: RunArguments(), KernelArguments: KernelArguments()}, {}, set())
     begun = SimpleNamespace(output=Path("outputs-x"))
     runner.run(None, args, begun, None, None, None, list(measures))
 

@@ -73,7 +73,7 @@ class SeparateReward:
         """For a sequence classifier with its tokenizer and template; `longest` is its context in tokens."""
 
         def forward(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            return model(input_ids=ids, attention_mask=mask).logits[:, 0].float()
+            return model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, 0].float()
 
         encoding = tokens.encoding_for(tokenizer, template, longest or _UNLIMITED)
         return cls(forward, tokenizer, encoding, tokenizer.pad_token_id, next(model.parameters()).device, batch)
