@@ -20,6 +20,9 @@ def settle(wishes: KernelArguments, trainer: dict[str, Any]) -> None:
         problems.append(f"--profile {wishes.profile}: expected a number of steps, such as 3")
     if problems:
         raise ConfigError(problems)
+    if trainer.get("torch_compile") and wishes.kernels:
+        logs.info("--torch_compile: the compiler gets the libraries' own layers; bedside's kernels are off")
+        wishes.kernels = False
     if trainer.get("use_liger_kernel") and wishes.kernels and (wishes.fused_mlp or wishes.fused_norm):
         logs.info("--use_liger_kernel: liger's norms and MLP are used in place of bedside's own")
         wishes.fused_mlp = wishes.fused_norm = False
