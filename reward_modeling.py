@@ -67,6 +67,8 @@ def main(argv: list[str] | None = None) -> None:
         trainer = Trainer(
             model, args=config, train_dataset=data.train, eval_dataset=data.held_out, processing_class=tokenizer
         )
+    if how != "full":
+        adapters.in_float32(trainer.model, whole_modules=config.bf16 or config.fp16)
     quant = models.quantisation_of(model)
     runner.describe(
         trainer.model, how, {"model": origin.path, "base": quant or str(model.dtype), "template": template.name},

@@ -63,6 +63,11 @@ class ModelArguments:
         ("bnb_4bit_use_double_quant", "use_bnb_nested_quant"),
     )
     bnb_4bit_quant_type: str = flag("nf4", "nf4 or fp4", ("quantization_type",), ("nf4", "fp4"))
+    nf4_cache: bool | None = flag(
+        None,
+        "keep the 4-bit base on disk for the next start (default: of hub models and of local bases over 1 GB)",
+    )
+    nf4_cache_dir: str | None = flag(None, "where 4-bit bases are kept (default: beside the Hugging Face cache)")
 
 
 @dataclass

@@ -11,6 +11,7 @@ from bedside.plots import PER_PAIR
 TOLERANCE, TOLERANCE_HALF = 1e-4, 5e-3  # of a step-0 loss, in float32 and where a 16-bit precision rounds
 _SAMPLED = 64  # numbers looked at in each trained tensor
 _PATIENCE = 3  # optimizer steps with a learning rate above 0 in which something must move
+_OVERFLOWS = 24  # steps that a float16 scaler may leave out at the start while it looks for its scale, from 2^16 down
 
 
 def sampled(model: Any) -> dict[str, Any]:
@@ -46,15 +47,25 @@ def watch_first_steps(trainer: Any) -> None:
         """Compares a sample of the trained tensors before the first step with the same after it."""
 
         def on_train_begin(self, args, state, control, model=None, **_):
-            self.before, self.steps, self.done = sampled(model), 0, False
+            self.before, self.steps, self.left_out, self.done = sampled(model), 0, 0, False
 
         def on_pre_optimizer_step(self, args, state, control, **_):
             # The rate that this step uses; in a warm-up the first one may be 0.
             self.rate = max(group["lr"] for group in trainer.optimizer.param_groups)
 
         def on_step_end(self, args, state, control, model=None, **_):
+            if self.done or not self.before:
+                return
+            if getattr(trainer.accelerator, "optimizer_step_was_skipped", False):
+                self.left_out += 1  # float16 gradients overflowed: the scale is halved, and nothing should move
+                if self.left_out >= _OVERFLOWS:
+                    raise ConfigError(
+                        f"the gradients of the first {self.left_out} steps are not numbers, at whatever scale; lower "
+                        "--learning_rate, or compute in float32: --fp16 False --bf16 False --dtype float32"
+                    )
+                return
             self.steps += getattr(self, "rate", 1) > 0
-            if self.done or not self.before or not self.steps:
+            if not self.steps:
                 return
             self.done = moved(self.before, sampled(model))
             if not self.done and self.steps >= patience:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bedside import logs, own_template, reward_model, templates
+from bedside import logs, own_template, precision, reward_model, templates
+from bedside import nf4_cache as copies
 from bedside.errors import ConfigError
 from bedside.templates import Template
 
@@ -129,55 +131,17 @@ def stop_ids(tokenizer: PreTrainedTokenizerFast, template: Template, base_eos: i
     return list(dict.fromkeys(i for i in (tokenizer.eos_token_id, *base, *extra) if i is not None))
 
 
-def quantisation_config(four_bit: bool, eight_bit: bool, double: bool, compute: torch.dtype, kind: str = "nf4"):
-    """bitsandbytes' config, or None. `compute` is the dtype of the matrix products."""
-    if not four_bit and not eight_bit:
-        return None
-    from transformers import BitsAndBytesConfig
-
-    if eight_bit:
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=kind,
-        bnb_4bit_use_double_quant=double,
-        bnb_4bit_compute_dtype=compute,
-        bnb_4bit_quant_storage=compute if os.environ.get("ACCELERATE_USE_FSDP") == "true" else None,
-    )
-
-
-def resolve_dtype(name: str, config: Any, quantised: bool) -> torch.dtype:
-    """The dtype to hold the base in. `auto` is the file's own; half precisions the machine lacks are replaced."""
-    import torch
-
-    if name != "auto":
-        return getattr(torch, name)
-    own = getattr(config, "dtype", None)
-    own = getattr(torch, own) if isinstance(own, str) else own
-    if quantised and own in (None, torch.float32):
-        own = torch.bfloat16
-    if own == torch.bfloat16 and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
-        own = torch.float16  # Turing and older cards: bfloat16 would be emulated, slowly
-    return own or torch.float32
-
-
 def attention(implementation: str | None, flash: str | None) -> str:
     """The attention implementation to ask for; a wish for flash attention falls back to sdpa and says so."""
-    import torch
-    from transformers.utils import is_flash_attn_2_available
-
-    can = torch.cuda.is_available() and is_flash_attn_2_available()
-    if implementation in ("flash_attention_2", "flash_attention_3") and not can:
-        why = "is not installed" if torch.cuda.is_available() else "needs a CUDA GPU"
-        raise ConfigError(
-            f"--attn_implementation {implementation}: flash attention {why}; use --attn_implementation sdpa"
-        )
+    why_not = precision.without_flash()
+    if implementation in ("flash_attention_2", "flash_attention_3") and why_not:
+        why = "flash attention needs a CUDA GPU" if why_not == precision.NO_GPU else why_not
+        raise ConfigError(f"--attn_implementation {implementation}: {why}; use --attn_implementation sdpa")
     if implementation:
         return implementation
-    if flash == "fa2" and not can:
-        why = "the flash-attn wheel is not installed" if torch.cuda.is_available() else "there is no GPU"
-        logs.info(f"--flash_attn: {why}; using torch's own attention (sdpa)")
-    return "flash_attention_2" if flash == "fa2" and can else "sdpa"
+    if flash == "fa2" and why_not:
+        logs.info(f"--flash_attn: {why_not}; using torch's own attention (sdpa)")
+    return "flash_attention_2" if flash == "fa2" and not why_not else "sdpa"
 
 
 def placement(device_map: str | dict | None, quantised: bool) -> Any:
@@ -196,6 +160,19 @@ def placement(device_map: str | dict | None, quantised: bool) -> Any:
     return {"": torch.cuda.current_device()} if quantised else None
 
 
+def _fetcher(name: str, keywords: dict[str, Any]) -> copies.Fetch:
+    """`from_pretrained` for base `name` with these keywords, or others in their place; one of None is left out."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    loader = AutoModelForSequenceClassification if keywords["num_labels"] else AutoModelForCausalLM
+
+    def fetch(source: str, **more: Any) -> tuple[PreTrainedModel, dict]:
+        given = {key: value for key, value in {**keywords, **more}.items() if value is not None}
+        return _from_hub(lambda: loader.from_pretrained(source, output_loading_info=True, **given), name, "model")
+
+    return fetch
+
+
 def load_base(
     name: str,
     dtype: str = "auto",
@@ -207,38 +184,41 @@ def load_base(
     cache_dir: str | None = None,
     trust_remote_code: bool = False,
     num_labels: int | None = None,
+    nf4_cache: str = "read",
+    nf4_cache_dir: str | None = None,
 ) -> PreTrainedModel:
     """A causal LM from safetensors, never upcast; `quantisation` is `{"bits": 4, "type": "nf4", "double": True}`.
-    With `num_labels` it is a sequence classifier; a reward model has 1, and its head is float32. Raises ConfigError
-    when it cannot be loaded.
+    With `num_labels` it is a sequence classifier; a reward model has 1, and its head is float32. A 4-bit base may come
+    from its copy on disk: `nf4_cache` is "off" or a mode of `nf4_cache.load`. ConfigError when it cannot be loaded.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
     shared = {"revision": revision, "cache_dir": cache_dir, "trust_remote_code": trust_remote_code}
     config = config_of(name, **shared)
-    precision = resolve_dtype(dtype, config, quantisation is not None)
-    wish = quantisation or {}
-    quantised = quantisation_config(
-        wish.get("bits") == 4, wish.get("bits") == 8, bool(wish.get("double")), precision, wish.get("type") or "nf4"
-    )  # fmt: skip
+    held = precision.resolve_dtype(dtype, config, quantisation is not None)
+    quantised = precision.quantisation_config(quantisation, held)
     if quantised and isinstance(device_map, dict):
         quantised.llm_int8_enable_fp32_cpu_offload = True  # layers in host memory stay unquantised
     keywords = {
-        "dtype": precision,
+        **shared,
+        "dtype": held,
         "attn_implementation": attention(attn_implementation, flash_attn),
         "use_safetensors": True,
         "device_map": placement(device_map, bool(quantised or getattr(config, "quantization_config", None))),
-        **({"quantization_config": quantised} if quantised else {}),
-        **({"num_labels": num_labels} if num_labels else {}),
+        "quantization_config": quantised,
+        "num_labels": num_labels,
     }
+    fetch = _fetcher(name, keywords)
     if num_labels:
         reward_model.check_labels(config, name, num_labels)
-        with reward_model.quiet_head():
-            loader = AutoModelForSequenceClassification
-            model = _from_hub(lambda: loader.from_pretrained(name, **shared, **keywords), name, "model")
+    with reward_model.quiet_head() if num_labels else nullcontext():
+        if nf4_cache == "off" or copies.obstacle(config, quantised, keywords["device_map"]):
+            model, _ = fetch(name)
+        else:
+            kept = copies.place(
+                name, config, quantised, keywords["device_map"], held, num_labels, nf4_cache_dir, revision, cache_dir
+            )
+            model = copies.load(kept, fetch, nf4_cache)
+    if num_labels:
         reward_model.exact_head(model, name)
-    else:
-        model = _from_hub(lambda: AutoModelForCausalLM.from_pretrained(name, **shared, **keywords), name, "model")
     keep_nf4_as_loaded(model)
     return model
 

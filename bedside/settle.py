@@ -42,7 +42,15 @@ def _model(model: ModelArguments) -> list[str]:
         model.load_in_4bit = model.double_quantization = True
     if model.flash_attn is not None:
         problems += _flash(model)
-    return problems
+    return problems + _copies(model)
+
+
+def _copies(model: ModelArguments) -> list[str]:
+    given = "--nf4_cache True" if model.nf4_cache else "--nf4_cache_dir" if model.nf4_cache_dir else None
+    if given and not model.load_in_4bit:
+        return [f"{given}: only a 4-bit base is kept on disk; add --qlora True or --load_in_4bit True"]
+    both = model.nf4_cache_dir and model.nf4_cache is False
+    return ["--nf4_cache_dir with --nf4_cache False: give one"] if both else []
 
 
 def _flash(model: ModelArguments) -> list[str]:
@@ -262,6 +270,8 @@ def loading(model: ModelArguments, full: bool) -> dict:
         "revision": model.model_revision,
         "cache_dir": model.cache_dir,
         "trust_remote_code": model.trust_remote_code,
+        "nf4_cache": {None: "auto", True: "on", False: "off"}[model.nf4_cache],
+        "nf4_cache_dir": model.nf4_cache_dir,
     }
 
 

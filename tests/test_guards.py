@@ -96,3 +96,50 @@ def test_losses_at_the_start_by_hand(losses, weights, beta, smoothing, expected)
 
 def test_a_start_that_depends_on_the_rows_is_not_guessed():
     assert loss_at_start(["sigmoid", "sft"], [1.0, 0.2], 0.1, 0.0) is None
+
+
+class Stepping:
+    """As much of a trainer as the watch needs: `step(skipped, change)` is one optimizer step."""
+
+    def __init__(self):
+        self.model = torch.nn.Linear(2, 2)
+        self.accelerator = SimpleNamespace(optimizer_step_was_skipped=False)
+        self.optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
+
+    def add_callback(self, watch):
+        self.watch = watch
+        watch.on_train_begin(None, None, None, model=self.model)
+
+    def step(self, skipped: bool, change: float = 0.0) -> None:
+        self.watch.on_pre_optimizer_step(None, None, None)
+        with torch.no_grad():
+            self.model.weight += change
+        self.accelerator.optimizer_step_was_skipped = skipped
+        self.watch.on_step_end(None, None, None, model=self.model)
+
+
+def test_steps_that_a_float16_scaler_leaves_out_are_not_held_against_a_run():
+    trainer = Stepping()
+    guards.watch_first_steps(trainer)
+    for _ in range(10):
+        trainer.step(skipped=True)
+    trainer.step(skipped=False, change=0.1)
+    for _ in range(40):
+        trainer.step(skipped=True)  # later overflows are the scaler's business
+
+
+def test_a_run_whose_gradients_never_become_numbers_stops():
+    trainer = Stepping()
+    guards.watch_first_steps(trainer)
+    with pytest.raises(ConfigError, match="the gradients of the first 24 steps are not numbers, at whatever scale"):
+        for _ in range(30):
+            trainer.step(skipped=True)
+
+
+def test_three_whole_steps_without_a_change_stop():
+    trainer = Stepping()
+    guards.watch_first_steps(trainer)
+    trainer.step(skipped=True)
+    with pytest.raises(ConfigError, match="no trained tensor changed in 3 steps"):
+        for _ in range(3):
+            trainer.step(skipped=False)

@@ -435,3 +435,23 @@ def test_a_template_by_its_alias_or_with_a_slip():
     (told,) = settle.template_problems(SimpleNamespace(template_name="qwn"))
     assert told.startswith("--template_name qwn: no such template; did you mean qwen?")
     assert settle.template_problems(SimpleNamespace(template_name=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"nf4_cache": True}, "--nf4_cache True: only a 4-bit base is kept on disk"),
+        ({"nf4_cache_dir": "copies"}, "--nf4_cache_dir: only a 4-bit base is kept on disk"),
+        ({"nf4_cache_dir": "copies", "nf4_cache": False, "qlora": True}, "--nf4_cache_dir with --nf4_cache False"),
+        ({"nf4_cache_dir": "copies", "qlora": True}, None),
+        ({"nf4_cache": False}, None),
+    ],
+)
+def test_flags_of_the_4_bit_copy(given, problem):
+    model = ModelArguments(**given)
+    problems = settle._model(model)
+    assert [text.startswith(problem) for text in problems] == [True] if problem else problems == []
+    if not problem:
+        kept = settle.loading(model, full=False)
+        assert kept["nf4_cache"] == ("off" if model.nf4_cache is False else "auto")
+        assert kept["nf4_cache_dir"] == model.nf4_cache_dir
