@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bedside.evaluate.statistics import mean_interval, wilson
+from bedside.evaluate.statistics import bootstrap_mean, wilson
 
 # Tokens that the chosen answer is longer by, where one group of lengths ends and the next begins.
 LENGTH_EDGES = (-32, -8, 0, 1, 9, 33)
@@ -58,11 +58,11 @@ def accuracy(margin: np.ndarray) -> dict[str, Any]:
 
 
 def mean_margin(margin: np.ndarray) -> dict[str, float | None]:
-    """Mean and standard deviation of the margin, the mean with its 95 % interval (bootstrap); None for one pair."""
+    """Mean and standard deviation of the margin, the mean with its 95 % interval (bootstrap-t); None for one pair."""
     mean = float(margin.mean())
     if len(margin) < 2:
         return {"mean": mean, "sd": None, "low": None, "high": None}
-    low, high = mean_interval(margin.tolist())
+    low, high = bootstrap_mean(margin.tolist()) or (None, None)
     return {"mean": mean, "sd": float(margin.std(ddof=1)), "low": low, "high": high}
 
 
