@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bedside import hooks, thoughts
+from bedside import hooks, stretches, thoughts
 from bedside.answers import Answer, EngineFailed, Sampling
 from bedside.data import control
 from bedside.data.conversation import RowError
@@ -92,17 +92,38 @@ class ChatEngine:
         if not prompts:
             return []
         limits = [self._limit(prompt, sampling) for prompt in prompts]
-        inputs = self._inputs(prompts)
-        width, extra = inputs["input_ids"].shape[1], {}
-        if sampling.stop:
-            extra["stopping_criteria"] = [
-                hooks.StopTextsOfRows([self._written(prompt, sampling) for prompt in prompts])
-            ]
-        output = self._generate(inputs, prompts, sampling, max(limits), **extra)[:, width:].tolist()
+        output = self._in_stretches(prompts, sampling, limits).tolist()
         return [
             self._answer(ids[:limit], prompt, sampling)
             for ids, prompt, limit in zip(output, prompts, limits, strict=True)
         ]
+
+    def _in_stretches(self, prompts: list[Prompt], sampling: Sampling, limits: list[int]) -> torch.Tensor:
+        """Completions `(B, max(limits))`; a row that has ended, or reached its limit, leaves the batch."""
+        import torch
+
+        ids, mask = self._inputs(prompts)
+        cache, most = plain_cache(self.model), torch.tensor(limits, device=ids.device)
+        drawing = _keywords(sampling, prompts, max(limits))
+        written = [self._written(prompt, sampling) for prompt in prompts]
+        stops = torch.tensor(self.stop_ids, device=ids.device)
+
+        def proceed(rows: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, count: int) -> torch.Tensor:
+            more, chosen = {}, rows.tolist()
+            if "logits_processor" in drawing:
+                more["logits_processor"] = [draw.of(chosen) for draw in drawing["logits_processor"]]
+            if sampling.stop:
+                more["stopping_criteria"] = [hooks.StopTextsOfRows([written[row] for row in chosen])]
+            return self._generate(ids, mask, count, cache, **{**drawing, **more})
+
+        def ended(rows: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+            said = torch.tensor([written[row].ended for row in rows.tolist()], device=new.device)
+            return said | torch.isin(new, stops).any(1) | (most[rows] <= new.shape[1])
+
+        try:
+            return stretches.written(ids, mask, max(limits), cache, self.tokenizer.pad_token_id, proceed, ended)
+        except torch.OutOfMemoryError:  # while rows leave the cache
+            raise _too_little(*ids.shape) from None
 
     def stream(
         self,
@@ -122,8 +143,9 @@ class ChatEngine:
         def work() -> None:
             try:
                 criteria = [lambda ids, *_, **__: hooks.whole(ids, unwanted())]
-                limit, stop = self._limit(prompt, sampling), {"streamer": tokens, "stopping_criteria": criteria}
-                self._generate(self._inputs([prompt]), [prompt], sampling, limit, unwanted, **stop)
+                limit, cache = self._limit(prompt, sampling), plain_cache(self.model)
+                more = {"streamer": tokens, "stopping_criteria": criteria, **_keywords(sampling, [prompt], limit)}
+                self._generate(*self._inputs([prompt]), limit, cache, unwanted, **more)
             except Exception as error:  # noqa: BLE001 - raised again in the reader's thread
                 errors.append(error)
             tokens.end()
@@ -148,7 +170,7 @@ class ChatEngine:
         room = self.context - len(prompt.ids) if self.context else sampling.max_new_tokens
         return min(sampling.max_new_tokens, room)
 
-    def _inputs(self, prompts: list[Prompt]) -> dict[str, torch.Tensor]:
+    def _inputs(self, prompts: list[Prompt]) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and attention mask `(B, T)`, padded on the left, where the model's embeddings are."""
         import torch
 
@@ -157,44 +179,41 @@ class ChatEngine:
         ids = torch.tensor([[pad] * (width - len(prompt.ids)) + prompt.ids for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in prompts])
         device = self.model.get_input_embeddings().weight.device
-        return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+        return ids.to(device), mask.to(device)
 
     def _generate(
         self,
-        inputs: dict[str, torch.Tensor],
-        prompts: list[Prompt],
-        sampling: Sampling,
-        limit: int,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        count: int,
+        cache: Any,
         unwanted: Callable[[], bool] = lambda: False,
-        **extra: Any,
+        **more: Any,
     ) -> torch.Tensor:
-        """Prompt and completion ids `(B, T + at most limit)`; the prompts alone if nobody wants them any more when
-        their turn comes. EngineFailed when the GPU's memory does not suffice or the model breaks."""
+        """Ids `(B, T)` and at most `count` tokens behind them; the ids alone if nobody wants more when their turn
+        comes. `cache` holds what was computed of them. EngineFailed when the GPU's memory does not suffice or the
+        model breaks."""
         import torch
 
         while not self._turn.acquire(timeout=_LOOK_SECONDS):
             if unwanted():
-                return inputs["input_ids"]
+                return ids
         was_training = self.model.training
         self.model.eval()
         try:
             with torch.inference_mode(), own_generation_config(self.model):
                 return self.model.generate(
-                    **inputs,
-                    **_keywords(sampling, prompts, limit),
-                    max_new_tokens=limit,
+                    input_ids=ids,
+                    attention_mask=mask,
+                    max_new_tokens=count,
                     eos_token_id=self.stop_ids,
                     pad_token_id=self.tokenizer.pad_token_id,
-                    past_key_values=plain_cache(self.model),
+                    past_key_values=cache,
                     use_cache=True,
-                    **extra,
+                    **more,
                 )
         except torch.OutOfMemoryError:
-            rows, width = inputs["input_ids"].shape
-            raise TooLittleMemory(
-                f"the GPU's memory does not hold {rows} prompt(s) of {width} tokens and their answers; "
-                "lower --batch_size or --max_new_tokens, or add --load_in_4bit True"
-            ) from None
+            raise _too_little(*ids.shape) from None
         except RuntimeError as error:
             raise EngineFailed(f"the model broke off: {first_line(error)}") from error
         finally:
@@ -222,6 +241,13 @@ class ChatEngine:
         parts = thoughts.parse(text, prompt.opened)
         reason = "length" if end is None else "stop"
         return Answer(text, parts.thought, parts.answer, reason, len(prompt.ids), len(kept) + (end is not None))
+
+
+def _too_little(rows: int, width: int) -> TooLittleMemory:
+    return TooLittleMemory(
+        f"the GPU's memory does not hold {rows} prompt(s) of {width} tokens and their answers; "
+        "lower --batch_size or --max_new_tokens, or add --load_in_4bit True"
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -41,6 +41,11 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = self._shown = tuple(longer[..., :end, :] for longer in self._longer)
         return self.keys, self.values
 
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep these rows; the memory of the others is given back at once."""
+        super().batch_select_indices(indices)
+        self._longer, self._shown = None, (None, None)
+
     def reset(self) -> None:
         """Forget everything."""
         self._longer, self._shown = None, (None, None)

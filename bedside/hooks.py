@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,12 @@ class SeededDraw:
         self._width = max(map(len, prompts))
         seeds = sampling.seed if isinstance(sampling.seed, tuple) else (sampling.seed,) * len(prompts)
         self._numbers = [draws.numbers(seed, limit) for seed in seeds]
+
+    def of(self, rows: Sequence[int]) -> SeededDraw:
+        """The same draws for these rows alone, where the others have left the batch."""
+        other = copy.copy(self)
+        other._prompts, other._numbers = [self._prompts[row] for row in rows], [self._numbers[row] for row in rows]
+        return other
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores `(B, V)` with one finite number a row."""

@@ -3,13 +3,14 @@
 sh run_tests.sh tests/test_generate.py
 """
 
+import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from bedside import generate, templates
+from bedside import generate, stretches, templates
 from bedside.answers import EngineFailed
 from bedside.data.conversation import RowError
 from bedside.errors import ConfigError
@@ -176,9 +177,12 @@ def test_too_little_memory_is_one_sentence(engine, monkeypatch):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(engine.model, "generate", full)
-    with pytest.raises(
-        ConfigError, match=r"GPU's memory does not hold 2 prompt\(s\) of \d+ tokens .*lower --batch_size"
-    ):
+    told = r"GPU's memory does not hold 2 prompt\(s\) of \d+ tokens .*lower --batch_size"
+    with pytest.raises(ConfigError, match=told):
+        engine.answer([SHORT, LONG], GREEDY)
+    monkeypatch.undo()
+    monkeypatch.setattr(stretches, "written", full)  # while rows leave the cache
+    with pytest.raises(ConfigError, match=told):
         engine.answer([SHORT, LONG], GREEDY)
 
 
@@ -254,3 +258,38 @@ def test_bytes_that_are_no_character_hold_nothing_back_for_long(tiny_tokenizer):
     assert pieces == [""] * 7 + ["\ufffd" * 8]
     assert text.add(half) == ""
     assert text.rest() == "\ufffd"
+
+
+def test_answers_that_have_ended_leave_the_batch(engine, loud_parts, monkeypatch):
+    """What is said is what is said alone, whether drawn, greedy, or ended by a text."""
+    monkeypatch.setattr(stretches, "STRETCH", 3)
+    ids = greedy_ids(engine, LONG)
+    stopping = ChatEngine(*loud_parts, stop_ids=[0, ids[4]])
+    chats, sizes, generate_ = [LONG, SHORT, LONG], [], stopping.model.generate
+    monkeypatch.setattr(stopping.model, "generate", lambda **kw: sizes.append(len(kw["input_ids"])) or generate_(**kw))
+    text = engine.answer([LONG], GREEDY)[0].text[:3]
+    for sampling in (
+        GREEDY,
+        Sampling(12, temperature=0, stop=(text,)),
+        Sampling(12, temperature=0, repetition_penalty=1.3),
+        Sampling(12, temperature=3.0, seed=(5, 6, 7), repetition_penalty=1.3),
+    ):
+        sizes.clear()
+        found = stopping.answer(chats, sampling)
+        together, alone = list(sizes), []
+        for row, chat in enumerate(chats):
+            seed = sampling.seed and sampling.seed[row]
+            alone += stopping.answer([chat], dataclasses.replace(sampling, seed=seed))
+        assert found == alone
+        assert together[0] == 3 and together == sorted(together, reverse=True)
+    stopping.answer(chats, GREEDY)
+    assert sizes[-4:] == [3, 3, 1, 1]  # the fifth token ended two of them, twelve the third
+
+
+def test_a_row_at_its_limit_leaves_the_batch(engine, monkeypatch):
+    monkeypatch.setattr(stretches, "STRETCH", 5)
+    monkeypatch.setattr(engine, "_limit", lambda prompt, sampling: 4 if prompt.text.count("fever") else 12)
+    sizes, generate_ = [], engine.model.generate
+    monkeypatch.setattr(engine.model, "generate", lambda **kw: sizes.append(len(kw["input_ids"])) or generate_(**kw))
+    assert [answer.completion_tokens for answer in engine.answer([LONG, SHORT], GREEDY)] == [4, 12]
+    assert sizes == [2, 1, 1]

@@ -75,3 +75,12 @@ def test_the_same_tokens_are_generated(model, tokens):
 def test_a_model_with_windows_has_none():
     config = Qwen3Config(num_hidden_layers=2, use_sliding_window=True, sliding_window=8, max_window_layers=0)
     assert growing.cache(config) is None
+
+
+def test_rows_that_leave_give_their_memory_back():
+    layer = growing.GrowingLayer()
+    layer.update(torch.cat([states(3), -states(3)]), torch.cat([states(3), -states(3)]))
+    layer.batch_select_indices(torch.tensor([1]))
+    assert layer._longer is None and layer.keys.untyped_storage().nbytes() == 3 * 4
+    keys, _ = layer.update(states(1, 3), states(1, 3))
+    assert keys.flatten().tolist() == [0, -1, -2, 3]

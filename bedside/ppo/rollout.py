@@ -7,17 +7,18 @@ answer, however rows are spread over batches and processes, and after a resume.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor
 
+from bedside import stretches
 from bedside.generate import own_generation_config, plain_cache
 from bedside.ppo import objective
 
 _MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)  # odd numbers that spread (seed, step, row) over 64 bits
-_STRETCH = 32  # tokens after which answers that have ended leave the batch
 
 
 @dataclass(frozen=True)
@@ -82,32 +83,32 @@ def draw(
 ) -> torch.Tensor:
     """Completions `(B, drawing.longest)` of prompts `(B, P)` padded on the left, padded behind their stop token.
 
-    Answers that have ended leave the batch and its cache every `_STRETCH` tokens. `together`: processes hold shards
+    Answers that have ended leave the batch (bedside.stretches). `together`: processes hold shards
     of one model, so none may stop, or drop a row, before the others.
     """
     width = prompts.shape[1]
     numbers = uniform_numbers(seeds, drawing.longest) if drawing.temperature > 0 else None
     cache = None if together else plain_cache(model)
-    stretch = drawing.longest if cache is None else _STRETCH
-    found = torch.full((len(prompts), drawing.longest), drawing.pad, device=prompts.device)
-    rows, ids, seen = torch.arange(len(prompts), device=prompts.device), prompts, mask
+
+    def proceed(rows: torch.Tensor, ids: torch.Tensor, seen: torch.Tensor, count: int) -> torch.Tensor:
+        chances = [] if numbers is None else [Chances(numbers[rows.cpu()], width, drawing.temperature)]
+        return model.generate(
+            input_ids=ids, attention_mask=seen, past_key_values=cache, logits_processor=chances,
+            generation_config=_every_field(drawing, count), synced_gpus=together,
+        )  # fmt: skip
+
+    def ended(rows: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
+        return completion_mask(written, drawing.stops)[1]
+
     # The model's own generation config would fill every field that is left open here.
-    with own_generation_config(model):
-        while len(rows) and ids.shape[1] < width + drawing.longest:
-            count = min(stretch, width + drawing.longest - ids.shape[1])
-            chances = [] if numbers is None else [Chances(numbers[rows.cpu()], width, drawing.temperature)]
-            ids = model.generate(
-                input_ids=ids, attention_mask=seen, past_key_values=cache, logits_processor=chances,
-                generation_config=_every_field(drawing, count), synced_gpus=together,
-            )  # fmt: skip
-            found[rows, : ids.shape[1] - width] = ids[:, width:]
-            if cache is None:
-                break
-            going = ~completion_mask(ids[:, width:], drawing.stops)[1]
-            rows, ids = rows[going], ids[going]
-            seen = torch.nn.functional.pad(seen[going], (0, ids.shape[1] - seen.shape[1]), value=1)
-            cache.batch_select_indices(going.nonzero()[:, 0])
-    return found
+    with own_generation_config(model), _fastest(model, prompts.device):
+        return stretches.written(prompts, mask, drawing.longest, cache, drawing.pad, proceed, ended)
+
+
+def _fastest(model: Any, device: torch.device) -> AbstractContextManager:
+    """On a CPU float32 decodes faster than bfloat16 under autocast, which casts every weight at every token."""
+    plain = device.type == "cpu" and all(p.dtype == torch.float32 for p in model.parameters())
+    return torch.autocast("cpu", enabled=False) if plain else nullcontext()
 
 
 def _every_field(drawing: Drawing, count: int) -> GenerationConfig:

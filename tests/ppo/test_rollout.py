@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
 
+from bedside import stretches
 from bedside.ppo import objective, roles, rollout
 from bedside.ppo.batches import TaskCollator
 from bedside.ppo.scores import Scores, cases_of
@@ -98,7 +99,7 @@ def test_answers_that_have_ended_leave_the_batch(model, monkeypatch, temperature
         whole = drawn(model, questions, seeds, drawing)
     assert len({len(answer) for answer in whole}) > (6 if temperature else 1)
     sizes, forward = [], model.get_base_model().forward
-    monkeypatch.setattr(rollout, "_STRETCH", 3)
+    monkeypatch.setattr(stretches, "STRETCH", 3)
     monkeypatch.setattr(
         model.get_base_model(),
         "forward",
@@ -257,3 +258,16 @@ def test_an_answer_that_was_cut_pays_and_one_that_stopped_in_the_last_place_does
     scores = Scores(None, toys.counting(len), missing_eos_penalty=1.5)
     assert scores(cases).total == [2.0, 1.5, 1.0]
     assert Scores(None, toys.counting(len))(cases).total == [2.0, 3.0, 1.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_cpu_decodes_float32_weights_as_they_are(dtype):
+    """Autocast would cast every weight at every token; where the weights are smaller, it stays as it was."""
+    config = GPT2Config(vocab_size=70, n_positions=32, n_embd=8, n_layer=1, n_head=2)
+    model, seen = GPT2LMHeadModel(config).to(dtype).eval(), []
+    model.register_forward_pre_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    prompts = torch.tensor([[1, 2, 3]])
+    with torch.autocast("cpu", torch.bfloat16):
+        rollout.draw(model, prompts, torch.ones_like(prompts), rollout.Drawing(4, 1.0, (69,), PAD), [0])
+        assert torch.is_autocast_enabled("cpu")
+    assert set(seen) == {dtype == torch.bfloat16}
