@@ -16,6 +16,7 @@ from bedside.checkpoints import Sealed, to_resume
 from bedside.collate import PairCollator, ReadyRows
 from bedside.data import admit, chats, glance, pairs, tokens
 from bedside.evaluate.quick import Comparison
+from bedside.fitting.retry import fitted
 from bedside.kernel_args import KernelArguments
 from bedside.preference import reference
 from bedside.preference.heldout import Ranking
@@ -28,6 +29,7 @@ GROUPS = (
 )  # fmt: skip
 
 
+@fitted
 def main(argv: list[str] | None = None) -> None:
     # 1. What is asked for, and what the policy and its reference are.
     args = cli.parse(GROUPS, argv, "DPOConfig", __doc__)

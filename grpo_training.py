@@ -13,6 +13,7 @@ from bedside import adapters, cli, errors, generate, manifest, models, policy, r
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.checkpoints import Sealed, to_resume
 from bedside.data import chats, glance, tasks, tokens
+from bedside.fitting.retry import fitted
 from bedside.grpo import rewards
 from bedside.grpo.trainer import TaskTrainer
 from bedside.kernel_args import KernelArguments
@@ -27,6 +28,7 @@ GROUPS = (
 )  # fmt: skip
 
 
+@fitted
 def main(argv: list[str] | None = None) -> None:
     # 1. What is asked for, and what the policy and its reference are.
     args = cli.parse(GROUPS, argv, "GroupConfig", __doc__)

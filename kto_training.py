@@ -14,6 +14,7 @@ from bedside.checkpoints import Sealed, to_resume
 from bedside.collate import LabelledCollator, LabelledRows
 from bedside.data import chats, glance, tokens, unpaired
 from bedside.evaluate.quick import Comparison
+from bedside.fitting.retry import fitted
 from bedside.kernel_args import KernelArguments
 from bedside.preference import reference
 from bedside.preference.heldout import Ranking
@@ -26,6 +27,7 @@ GROUPS = (
 )  # fmt: skip
 
 
+@fitted
 def main(argv: list[str] | None = None) -> None:
     # 1. What is asked for, and what the policy and its reference are.
     args = cli.parse(GROUPS, argv, "KTOConfig", __doc__)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bedside import cli, errors, logs, merge_source, settle
 from bedside.args import MergeArguments
+from bedside.hub import push
 
 
 def settled(args: MergeArguments) -> MergeArguments:
@@ -27,8 +28,6 @@ def settled(args: MergeArguments) -> MergeArguments:
         Path(place).resolve() for place in (args.peft_model_path, args.base_model_name_or_path) if place
     ]:
         problems.append(f"--output_dir {args.output_dir}: is the adapter or the base itself; choose another directory")
-    if args.hf_hub_model_id:
-        problems.append("--hf_hub_model_id: not supported; run `hf upload REPO OUTPUT_DIR` after merging")
     if args.verify and not 16 <= args.verify <= 512:
         problems.append(f"--verify {args.verify}: expected 16 to 512 tokens, or 0 for no proof")
     if not 0 < args.max_error_ratio <= 1:
@@ -59,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         logs.warn(
             f"--template_name {args.template_name}: the adapter was trained with {template['name']}, which stays"
         )
+    wish = push.ready(push.Wish(args.hf_hub_model_id, args.hub_private_repo) if args.hf_hub_model_id else None)
 
     from transformers.utils import logging as library
 
@@ -103,6 +103,7 @@ def main(argv: list[str] | None = None) -> int:
             probed = probe.record(reread, tokenizer)
         merge.seal(place, args.output_dir, source, mode, dtype, tokenizer, template, report, probed)
     logs.info(merge.ending(args.output_dir, source.task, dtype, verified=bool(args.verify)))
+    push.finished(wish, args.output_dir)
     return 0
 
 

@@ -14,6 +14,7 @@ from bedside.checkpoints import Sealed, to_resume
 from bedside.collate import PairCollator
 from bedside.data import admit, chats, glance, pairs, tokens
 from bedside.evaluate.quick import Comparison
+from bedside.fitting.retry import fitted
 from bedside.kernel_args import KernelArguments
 from bedside.preference.heldout import Ranking
 from bedside.settle_orpo import orpo
@@ -25,6 +26,7 @@ GROUPS = (
 )  # fmt: skip
 
 
+@fitted
 def main(argv: list[str] | None = None) -> None:
     # 1. What is asked for.
     args = cli.parse(GROUPS, argv, "PairConfig", __doc__)

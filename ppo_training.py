@@ -16,6 +16,7 @@ from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArg
 from bedside.checkpoints import Sealed, to_resume
 from bedside.data import chats, glance, tasks, tokens
 from bedside.evaluate.quick import Comparison
+from bedside.fitting.retry import fitted
 from bedside.kernel_args import KernelArguments
 from bedside.ppo import assembly, scores, sources
 from bedside.preference import reference
@@ -28,6 +29,7 @@ GROUPS = (
 )  # fmt: skip
 
 
+@fitted
 def main(argv: list[str] | None = None) -> None:
     # 1. What is asked for, and what policy, reference and reward are.
     args = cli.parse(GROUPS, argv, "PPOConfig", __doc__)

@@ -14,6 +14,7 @@ from bedside import cli, errors, models, policy, runner, settle
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.checkpoints import to_resume
 from bedside.data import corpus, glance, textwork
+from bedside.fitting.retry import fitted
 from bedside.kernel_args import KernelArguments
 from bedside.stage_args import PretrainArguments
 from bedside.templates import Template
@@ -21,6 +22,7 @@ from bedside.templates import Template
 GROUPS = (ModelArguments, AdapterArguments, DataArguments, PretrainArguments, KernelArguments, RunArguments)
 
 
+@fitted
 def main(argv: list[str] | None = None) -> None:
     # 1. What is asked for. Nothing heavy is imported until flags and data are known to be good.
     args = cli.parse(GROUPS, argv, "SFTConfig", __doc__)

@@ -15,6 +15,7 @@ from bedside import cli, errors, policy, runner, settle, settle_pairs, settle_re
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.checkpoints import to_resume
 from bedside.data import admit, chats, glance, pairs, tokens
+from bedside.fitting.retry import fitted
 from bedside.kernel_args import KernelArguments
 from bedside.stage_args import ChatArguments, PairArguments
 
@@ -22,6 +23,7 @@ GROUPS = (ModelArguments, AdapterArguments, DataArguments, ChatArguments, PairAr
 TASK = "SEQ_CLS"
 
 
+@fitted
 def main(argv: list[str] | None = None) -> None:
     # 1. What is asked for. Nothing heavy is imported until flags and data are known to be good.
     args = cli.parse(GROUPS, argv, "RewardConfig", __doc__)

@@ -13,6 +13,7 @@ from bedside import adapters, cli, datareport, errors, logs, models, policy, run
 from bedside.args import AdapterArguments, DataArguments, ModelArguments, RunArguments
 from bedside.checkpoints import to_resume
 from bedside.data import chats, glance, prepared, tokens
+from bedside.fitting.retry import fitted
 from bedside.kernel_args import KernelArguments
 from bedside.stage_args import ChatArguments, EvalArguments, SupervisedArguments
 
@@ -22,6 +23,7 @@ GROUPS = (
 )  # fmt: skip
 
 
+@fitted
 def main(argv: list[str] | None = None) -> None:
     # 1. What is asked for. Nothing heavy is imported until flags and data are known to be good.
     args = cli.parse(GROUPS, argv, "SFTConfig", __doc__)

@@ -146,6 +146,10 @@ class RunArguments:
     plot_loss: bool = flag(True, "write curves as PNG files")
     logging_dir: str | None = flag(None, "TensorBoard files (default: OUTPUT_DIR/runs)")
     force_resume: bool = flag(False, "resume although data, seed or packing changed")
+    auto_fit: bool = flag(
+        False,
+        "when memory runs out, begin again with settings that need less and change no result, at most three times",
+    )
 
 
 @dataclass
@@ -178,7 +182,10 @@ class MergeArguments:
         None, "accepted: the merged model carries the adapter's own template", ("template",)
     )
     finetuning_type: str = flag("lora", "accepted as lora: only adapters are merged", (), ("lora",))
-    hf_hub_model_id: str | None = flag(None, "not supported: push the merged directory with `hf upload`")
+    hf_hub_model_id: str | None = flag(
+        None, "send the merged model to this OWNER/NAME of the hub; the token comes from HF_TOKEN"
+    )
+    hub_private_repo: bool = flag(True, "nobody else sees it there; False makes it public")
 
 
 @dataclass

@@ -18,6 +18,8 @@ def settle(wishes: KernelArguments, trainer: dict[str, Any]) -> None:
         problems.append(f"--mlp_tile {wishes.mlp_tile}: expected a number of tokens, such as 4096")
     if wishes.profile is not None and wishes.profile < 0:
         problems.append(f"--profile {wishes.profile}: expected a number of steps, such as 3")
+    if wishes.mlp_tile is not None and (why := _no_tiles(wishes, trainer)):
+        problems.append(f"--mlp_tile {wishes.mlp_tile} cuts a checkpointed, fused MLP; drop it, or {why}")
     if problems:
         raise ConfigError(problems)
     if trainer.get("torch_compile") and wishes.kernels:
@@ -26,6 +28,18 @@ def settle(wishes: KernelArguments, trainer: dict[str, Any]) -> None:
     if trainer.get("use_liger_kernel") and wishes.kernels and (wishes.fused_mlp or wishes.fused_norm):
         logs.info("--use_liger_kernel: liger's norms and MLP are used in place of bedside's own")
         wishes.fused_mlp = wishes.fused_norm = False
+    if (trainer.get("entropy_coef") or trainer.get("use_adaptive_entropy")) and wishes.kernels and wishes.chunked_loss:
+        logs.info("chunked loss: off: it has no gradient of the entropy, which this run trains; trl's is used")
+        wishes.chunked_loss = False
+
+
+def _no_tiles(wishes: KernelArguments, trainer: dict[str, Any]) -> str | None:
+    """The flag by which no MLP is checkpointed and fused, so that there is nothing to cut into tiles; or None."""
+    if not wishes.kernels or not wishes.fused_mlp:
+        return "--kernels False" if not wishes.kernels else "--fused_mlp False"
+    if trainer.get("gradient_checkpointing") in (False, "False", "false"):
+        return "--gradient_checkpointing False"
+    return next((f"--{name}" for name in ("torch_compile", "use_liger_kernel") if trainer.get(name)), None)
 
 
 def prepare(trainer: Any, wishes: KernelArguments, output: Path) -> None:

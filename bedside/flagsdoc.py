@@ -26,6 +26,8 @@ from bedside.data_args import (
 )
 from bedside.evaluate.flags import EvaluationArguments
 from bedside.flagtable import Flag, table
+from bedside.kernel_args import KernelArguments
+from bedside.planner.flags import PlanArguments
 from bedside.quantise.arguments import QuantiseArguments
 from bedside.serving.flags import ServingArguments
 from bedside.spellings import ACCEPTED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES
@@ -47,16 +49,16 @@ from bedside.usage import COMMON
 
 PATH = Path("docs/flags.md")
 STAGE = (ModelArguments, AdapterArguments, DataArguments, ChatArguments)
-LAST = (EvalArguments, RunArguments)
+LAST = (EvalArguments, KernelArguments, RunArguments)
 SCRIPTS = {
-    "pretraining.py": ((*STAGE[:3], PretrainArguments, RunArguments), "SFTConfig"),
+    "pretraining.py": ((*STAGE[:3], PretrainArguments, KernelArguments, RunArguments), "SFTConfig"),
     "supervised_finetuning.py": ((*STAGE, SupervisedArguments, *LAST), "SFTConfig"),
-    "reward_modeling.py": ((*STAGE, PairArguments, RunArguments), "RewardConfig"),
+    "reward_modeling.py": ((*STAGE, PairArguments, KernelArguments, RunArguments), "RewardConfig"),
     "dpo_training.py": ((*STAGE, PairArguments, PreferenceArguments, *LAST), "DPOConfig"),
     "orpo_training.py": ((*STAGE, PairArguments, OddsRatioArguments, *LAST), "PairConfig"),
     "kto_training.py": ((*STAGE, PairArguments, LabelArguments, *LAST), "KTOConfig"),
     "grpo_training.py": (
-        (*STAGE, RewardArguments, RolloutArguments, GroupArguments, RunArguments),
+        (*STAGE, RewardArguments, RolloutArguments, GroupArguments, KernelArguments, RunArguments),
         "GroupConfig",
     ),
     "ppo_training.py": (
@@ -75,6 +77,7 @@ SCRIPTS = {
     "convert_dataset.py": ((ConvertArguments,), None),
     "validate_jsonl.py": ((ValidateArguments,), None),
     "download_model.py": ((DownloadArguments,), None),
+    "plan.py": ((PlanArguments,), None),
 }
 _HEAD = """# Flags
 

@@ -24,6 +24,8 @@ from bedside.args import AdapterArguments, ModelArguments, RunArguments
 from bedside.cli import Parsed
 from bedside.data.ledger import Ledger
 from bedside.errors import ConfigError
+from bedside.fitting import attempt, reality, retry
+from bedside.hub import push
 from bedside.kernel_args import KernelArguments
 from bedside.stage_args import ChatArguments
 from bedside.templates import Template
@@ -47,6 +49,7 @@ class Start:
     origin: policy.Origin
     resume: str | bool | None
     overwrite: bool
+    push_to: push.Wish | None = None  # where the finished model is sent
 
     @property
     def resuming(self) -> bool:
@@ -62,6 +65,7 @@ def start(args: Parsed, stage: str, tasks: tuple[str, ...] = ("CAUSAL_LM",)) -> 
     logs.setup()
     settle.training(args, stage)
     fast.settle(args[KernelArguments], args.trainer)
+    attempt.settled(args, stage, args.trainer["output_dir"])
     model, adapter = args[ModelArguments], args[AdapterArguments]
     models.check_model_path(model.model_name_or_path)
     wish = args.trainer.pop("resume_from_checkpoint", None)
@@ -69,7 +73,7 @@ def start(args: Parsed, stage: str, tasks: tuple[str, ...] = ("CAUSAL_LM",)) -> 
     output = prepare_output(args.trainer["output_dir"], overwrite, bool(wish))
     given = "model_name_or_path" in args.given
     origin = policy.origin_of(model.model_name_or_path, adapter.peft_path, adapter.use_peft, given, tasks)
-    return Start(output, origin, wish, overwrite)
+    return Start(output, origin, wish, overwrite, push.wish_of(args.trainer))
 
 
 def text_side(args: Parsed, begun: Start) -> tuple[Any, Template]:
@@ -83,7 +87,9 @@ def text_side(args: Parsed, begun: Start) -> tuple[Any, Template]:
 
 def claim(begun: Start, ledger: Ledger) -> None:
     """The data is good: an earlier run's files go, if that is wished, and the account of the rows is written."""
+    begun.push_to = push.ready(begun.push_to)
     clear_output(begun.output, begun.overwrite, begun.resuming)
+    attempt.claimed()
     if logs.rank() == 0:
         ledger.write(begun.output)
 
@@ -184,6 +190,7 @@ def trainer_config(config: type, trainer: dict[str, Any], logging_dir: str | Non
     except (ValueError, ImportError) as error:
         raise ConfigError(f"the trainer refuses these flags: {' '.join(str(error).split())}") from None
     launch.settle_processes(made, trainer)
+    attempt.configured(made)
     set_seed(made.seed)
     return made
 
@@ -193,13 +200,15 @@ def train(trainer: Any, resume: Path | None, do_train: bool, do_eval: bool) -> d
     metrics: dict[str, Any] = {}
     started = time.time()
     if do_train:
+        attempt.watch(trainer)
+        reality.watch(trainer, reality.plan_of(trainer, attempt.now()))
         guards.watch_first_steps(trainer)
         result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         metrics |= result.metrics
         if not math.isfinite(metrics.get("train_loss", 0.0)):
             raise ConfigError("the loss is not a number; lower --learning_rate, or use --bf16 instead of --fp16")
     if do_eval and trainer.eval_dataset is not None:
-        metrics |= trainer.evaluate()
+        metrics |= retry.evaluated(trainer, do_train)
     metrics["wall_seconds"] = round(time.time() - started, 1)
     if "train_loss" in metrics and _unit(trainer) == plots.PER_TOKEN:
         metrics["train_perplexity"] = math.exp(min(metrics["train_loss"], 700.0))
@@ -216,10 +225,12 @@ def run(
     (it writes answers), and measures again when the model is safe on the disk.
     """
     fast.prepare(trainer, args[KernelArguments], begun.output)
+    attempt.doing(attempt.BEFORE)
     for measure in measures:
         measure.before()
     wants = args.trainer
     metrics = train(trainer, resume, bool(wants.get("do_train")), bool(wants.get("do_eval")))
+    attempt.doing(attempt.SAVING)
     late = [measure for measure in measures if getattr(measure, "late", False)]
     failed: Exception | None = None
     for measure in measures:
@@ -228,11 +239,15 @@ def run(
         except Exception as error:  # noqa: BLE001 - raised again once what was trained is on the disk
             failed = failed or error
     save(trainer, begun.output, tokenizer, metrics, seal, args[RunArguments].plot_loss)
-    if failed:
-        logs.warn(f"the model is saved in {begun.output}/; what was to be measured after the training failed:")
-        raise failed
-    for measure in late:
-        measure.after()
+    attempt.doing(attempt.AFTER)
+    try:
+        if failed:
+            logs.warn(f"the model is saved in {begun.output}/; what was to be measured after the training failed:")
+            raise failed
+        for measure in late:
+            measure.after()
+    finally:  # last, because it may take longer than other processes wait for one another
+        push.finished(begun.push_to, begun.output)
 
 
 def _unit(trainer: Any) -> str:

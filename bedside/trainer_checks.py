@@ -1,9 +1,11 @@
 """The trainer's flags against each other and against what is installed, and our defaults where they differ."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bedside.hub import push
 from bedside.spellings import LEARNING_RATES, SAMPLING, TRAINER_DEFAULTS
 
 _REPORTERS = ("tensorboard", "wandb")
@@ -53,6 +55,12 @@ def _reporters(trainer: dict[str, Any]) -> list[str]:
             problems.append(f"--report_to {name}: expected tensorboard, wandb or none")
         elif name != "none" and find_spec(name) is None:
             problems.append(f"--report_to {name}: {name} is not installed; run `pip install {name}`, or use none")
+    kept = os.environ.get("WANDB_LOG_MODEL", "false")
+    if "wandb" in wanted and kept.lower() not in ("false", "0", ""):
+        problems.append(
+            f"WANDB_LOG_MODEL={kept}: would send directories of the training to Weights & Biases, pickles among them; "
+            "unset it, and send the finished model: --push_to_hub True, or python -m bedside.hub"
+        )
     return problems
 
 
@@ -83,8 +91,7 @@ def check(trainer: dict[str, Any]) -> list[str]:
                 f"--{name} True: casts the model itself in the evaluation after training, and the rounded weights "
                 f"would be saved; --{name[:4]} True evaluates in that precision too"
             )
-    if trainer.get("push_to_hub"):
-        problems.append("--push_to_hub: not offered yet; run `hf upload REPO OUTPUT_DIR` after training")
+    problems += push.problems(trainer)
     if trainer.get("use_liger_kernel") and find_spec("liger_kernel") is None:
         problems.append(
             "--use_liger_kernel: liger-kernel is not installed; run `pip install liger-kernel`, or drop it"

@@ -107,6 +107,7 @@ def under_launcher(words: list[str], monkeypatch) -> None:
 RUNS = {
     "run_pt.sh": ("pretraining.py", "pt"),
     "run_sft.sh": ("supervised_finetuning.py", "sft"),
+    "run_sft_multinode.sh": ("supervised_finetuning.py", "sft"),
     "run_rm.sh": ("reward_modeling.py", "rm"),
     "run_dpo.sh": ("dpo_training.py", "dpo"),
     "run_orpo.sh": ("orpo_training.py", "orpo"),

@@ -37,6 +37,30 @@ def test_a_compiled_model_keeps_its_own_layers():
     assert wishes.kernels is False
 
 
+@pytest.mark.parametrize(
+    ("wishes", "trainer", "why"),
+    [
+        ({"kernels": False}, {}, "--kernels False"),
+        ({"fused_mlp": False}, {}, "--fused_mlp False"),
+        ({}, {"gradient_checkpointing": False}, "--gradient_checkpointing False"),
+        ({}, {"use_liger_kernel": True}, "--use_liger_kernel"),
+    ],
+)
+def test_a_tile_of_an_mlp_that_nothing_cuts_is_refused(wishes, trainer, why):
+    with pytest.raises(ConfigError, match=f"--mlp_tile 4096 cuts a checkpointed, fused MLP; drop it, or {why}"):
+        fast.settle(KernelArguments(mlp_tile=4096, **wishes), trainer)
+    fast.settle(KernelArguments(mlp_tile=4096), {})
+
+
+@pytest.mark.parametrize("flag", [{"entropy_coef": 0.01}, {"use_adaptive_entropy": True}])
+def test_a_run_that_trains_the_entropy_keeps_the_trainers_loss(flag):
+    wishes = KernelArguments()
+    fast.settle(wishes, flag)
+    assert wishes.chunked_loss is False
+    fast.settle(wishes := KernelArguments(), {"entropy_coef": 0.0})
+    assert wishes.chunked_loss is True
+
+
 def test_the_kernels_go_into_the_model_and_its_reference(monkeypatch, tmp_path):
     got = []
     monkeypatch.setattr(kernels, "install", lambda model, *wishes: got.append((model, wishes)))

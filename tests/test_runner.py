@@ -42,7 +42,7 @@ def saved(monkeypatch):
 
 def run(*measures):
     args = Parsed({RunArguments: RunArguments(), KernelArguments: KernelArguments()}, {}, set())
-    begun = SimpleNamespace(output=Path("outputs-x"))
+    begun = SimpleNamespace(output=Path("outputs-x"), push_to=None)
     runner.run(None, args, begun, None, None, None, list(measures))
 
 

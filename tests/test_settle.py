@@ -187,7 +187,11 @@ def test_what_is_trained_and_evaluated(text, train, evaluate, strategy):
         ("--do_predict", "--do_predict: use inference.py --data_file for answers"),
         ("--do_train False", "--do_train False without --do_eval True: nothing to do"),
         ("--bf16 --fp16", "--bf16 and --fp16: choose one"),
-        ("--push_to_hub", "--push_to_hub: not offered yet; run `hf upload REPO OUTPUT_DIR` after training"),
+        ("--push_to_hub --hub_strategy every_save",
+         "--hub_strategy every_save: the finished model is sent, never checkpoints with their optimizer states; drop "
+         "the flag, and send a checkpoint by hand: python -m bedside.hub CHECKPOINT --hub_model_id OWNER/NAME"),
+        ("--hub_model_id a/b",
+         "--hub_model_id without --push_to_hub True: nothing would be sent; add it, or drop the flag"),
         ("--report_to mlflow", "--report_to mlflow: expected tensorboard, wandb or none"),
         ("--deepspeed no.json", "--deepspeed no.json: no such file; give a DeepSpeed JSON file, or drop the flag"),
         ("--packing --pad_to_multiple_of 8",
@@ -387,7 +391,16 @@ def test_what_the_trainer_refuses_is_one_sentence(tmp_path):
     ):
         runner.trainer_config(refuses, {"output_dir": str(tmp_path)}, None)
     made = runner.trainer_config(
-        lambda **flags: SimpleNamespace(seed=1, process_index=0), {"output_dir": str(tmp_path)}, "logs"
+        lambda **flags: SimpleNamespace(
+            seed=1,
+            process_index=0,
+            per_device_train_batch_size=1,
+            per_device_eval_batch_size=1,
+            gradient_accumulation_steps=1,
+            gradient_checkpointing=False,
+        ),
+        {"output_dir": str(tmp_path)},
+        "logs",
     )
     assert made.seed == 1
     assert os.environ["TENSORBOARD_LOGGING_DIR"] == "logs"

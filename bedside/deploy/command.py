@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Start:
 def compose(subject: Subject, machine: Machine, vllm: Vllm, given: Given, environment: Mapping[str, str]) -> Start:
     """How to serve `subject`; ConfigError with every reason why not."""
     host, port = given.value("host") or "127.0.0.1", int(given.number("port") if given.words("port") else 8000)
-    problems = [*_problems(given, vllm, subject), *_unguarded(host, environment)]
+    problems = [*_problems(given, vllm, subject), *_spread(given, machine, subject), *_unguarded(host, environment)]
     if problems:
         raise ConfigError(problems)
     told = list(subject.notes)
@@ -91,6 +92,30 @@ def _problems(given: Given, vllm: Vllm, subject: Subject) -> list[str]:
         found.append(f"--quantization {wanted}: {subject.quantisable}")
     if given.words("max-lora-rank") and int(given.number("max-lora-rank")) < subject.rank:
         found.append(f"--max-lora-rank {given.value('max-lora-rank')}: the adapter's rank needs {subject.rank}")
+    return found
+
+
+_SPREAD = ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size")
+
+
+def _spread(given: Given, machine: Machine, subject: Subject) -> list[str]:
+    """Problems of sharing the model out: cards that are not there, heads that do not divide. vLLM would find them too,
+    after a minute and in its log."""
+    sizes = {name: int(given.number(name)) for name in (*_SPREAD, "nnodes") if given.words(name)}
+    found = [f"--{name} {size}: expected at least 1" for name, size in sizes.items() if size < 1]
+    if found or not machine.cards:
+        return found
+    asked = {name: size for name, size in sizes.items() if name in _SPREAD}
+    need, there = math.prod(asked.values()), len(machine.cards) * sizes.get("nnodes", 1)
+    if need > there:
+        flags = " x ".join(f"--{name} {size}" for name, size in asked.items())
+        found.append(f"{flags}: needs {need} cards, {there} are visible; lower it, or check CUDA_VISIBLE_DEVICES")
+    heads, cards = memory.shape_of(subject.config).heads, sizes.get("tensor-parallel-size", 1)
+    if heads % cards:
+        found.append(
+            f"--tensor-parallel-size {cards}: the model's {heads} attention heads are not shared out evenly; choose a "
+            "divisor, and put layers on further cards with --pipeline-parallel-size"
+        )
     return found
 
 

@@ -61,3 +61,19 @@ def fetch(found: Listing, files: list[File], directory: Path, workers: int) -> N
             allow_patterns=[glob.escape(file.path) for file in files],
             max_workers=workers,
         )
+
+
+@contextmanager
+def writing(name: str) -> Iterator[None]:
+    """What the client says against writing, as ConfigError."""
+    from modelscope_hub import errors as hub
+
+    try:
+        yield
+    except (hub.AuthenticationError, hub.PermissionDeniedError):
+        raise ConfigError(
+            f"{name}: ModelScope does not let you write there; put a token of that owner into MODELSCOPE_API_TOKEN"
+        ) from None
+    except (hub.HubError, ConnectionError) as error:
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        raise ConfigError(f"{name}: ModelScope did not take it ({why})") from None

@@ -77,12 +77,12 @@ def _layers(body: Any, fused_lora: bool, fused_mlp: bool, fused_norm: bool, tile
     layers = list(getattr(body, "layers", ()))
     lines = []
     for name, wanted, install_one in (
-        ("attention", fused_lora, lambda layer: attention.install(layer.self_attn, fused_lora)),
+        ("attention", fused_lora, lambda layer: attention.install(getattr(layer, "self_attn", None), fused_lora)),
         ("MLP", fused_mlp, lambda layer: mlp.install(layer, fused_mlp, tile)),
     ):
         if not layers or not wanted:
             continue
-        kept = Counter(reason for layer in layers if (reason := _tried(install_one, layer)))
+        kept = Counter(reason for layer in layers if (reason := install_one(layer)))
         whole = len(layers) - kept.total()
         why = "; ".join(f"{count} only in part: {reason}" for reason, count in kept.items())
         lines.append(f"fused {name}: {whole} of {len(layers)} layers" + (f" ({why})" if why else ""))
@@ -94,13 +94,6 @@ def _layers(body: Any, fused_lora: bool, fused_mlp: bool, fused_norm: bool, tile
             for layer in layers:
                 decoder.install(layer)
     return lines
-
-
-def _tried(install_one: Any, layer: Any) -> str | None:
-    try:
-        return install_one(layer)
-    except AttributeError as missing:  # a decoder of another shape: it keeps its own forward
-        return f"{type(layer).__name__} has another shape ({missing.name})"
 
 
 def _told(lines: list[str]) -> list[str]:

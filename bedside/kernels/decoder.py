@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from bedside.kernels import layer_ops
+from bedside.kernels import layer_ops, norm
 from bedside.kernels.device import as_function
 
 _KNOWN = ("Qwen2DecoderLayer", "Qwen3DecoderLayer", "LlamaDecoderLayer", "MistralDecoderLayer")
@@ -16,8 +16,10 @@ _KNOWN = ("Qwen2DecoderLayer", "Qwen3DecoderLayer", "LlamaDecoderLayer", "Mistra
 
 def install(layer: torch.nn.Module) -> bool:
     """Give a layer, whose MLP has its fused forward, one that adds where the norms are taken; False if it is not one
-    of the known ones."""
+    of the known ones, or its norms are not (PEFT's `modules_to_save` wraps them)."""
     if type(layer).__name__ not in _KNOWN or not hasattr(layer.mlp, "prepared"):
+        return False
+    if not all(type(one).__name__ in norm.KNOWN for one in (layer.input_layernorm, layer.post_attention_layernorm)):
         return False
     layer.forward = types.MethodType(_forward(as_function(layer)), layer)
     return True

@@ -5,6 +5,8 @@ Each function runs the Triton kernel where there is one and plain torch elsewher
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from bedside.kernels.device import kernels_run_on
@@ -70,11 +72,26 @@ def swiglu_backward(
 
     per_part = triton.cdiv(triton.cdiv(tokens, PARTS), 32) * 32
     sums = torch.empty((PARTS, 3, width, rank), dtype=torch.float32, device=gate.device)
-    swiglu_lora_backward[(triton.cdiv(width, 128), PARTS)](
+    padded = max(16, _next_power(rank))
+    columns = columns_for(padded, _shared_memory(gate.device))
+    swiglu_lora_backward[(triton.cdiv(width, columns), PARTS)](
         d_out, gate, up, low, out_low, gate_b, up_b, down_a, sums, tokens, width, rank, per_part,
-        RANK=max(16, _next_power(rank)), TOKENS=32, WIDTH=128, num_warps=4, num_stages=1,
+        RANK=padded, TOKENS=32, WIDTH=columns, num_warps=4, num_stages=1,
     )  # fmt: skip
     return gate, up, sums.sum(0)
+
+
+def columns_for(rank: int, memory: int) -> int:
+    """Columns that a program of the backward kernel takes, 16 to 128, so that its pieces of three adapters of `rank`
+    fit into `memory` bytes of shared memory: at 64 x 128 they take up to 76 KB."""
+    return min(128, max(16, (8192 if memory >= 96 << 10 else 4096) // rank))
+
+
+@functools.cache
+def _shared_memory(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 96 << 10
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
 
 
 class SwiGLU(torch.autograd.Function):

@@ -5,7 +5,8 @@ Imported late: needs torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -45,13 +46,18 @@ class Projection(NamedTuple):
 def why_not(module: torch.nn.Module) -> str | None:
     """Why this linear layer keeps its own forward, or None if its product can be fused."""
     base = getattr(module, "base_layer", module)
-    kind = type(base).__name__
-    if kind not in ("Linear", "Linear4bit"):
-        return kind
+    if type(base) is not torch.nn.Linear and type(base).__name__ != "Linear4bit":  # LoRA's own is a Linear by name
+        return f"{type(base).__module__.split('.')[0]}.{type(base).__name__}"
     if base.weight.requires_grad:
         return "its weight is trained"
+    if base.bias is not None and base.bias.requires_grad:
+        return "its bias is trained"
+    if hasattr(base, "_hf_hook"):
+        return "accelerate moves its weight"
     if base is module:
         return None
+    if not hasattr(module, "lora_A"):
+        return f"an adapter of another kind ({type(module).__module__.split('.')[-2]})"
     if any(getattr(layer, "p", 0.0) for layer in module.lora_dropout.values()):
         return "LoRA dropout"
     if any(getattr(module, "use_dora", {}).values()):
@@ -150,18 +156,20 @@ class Group(NamedTuple):
         """The parameters that get gradients: a, b of each projection."""
         return [tensor for p in self.parts for tensor in (p.a, p.b)]
 
-    def weights(self) -> list[tuple[slice, torch.Tensor]]:
+    def weights(self) -> Iterator[tuple[slice, torch.Tensor]]:
         """The columns of the output that each dense weight makes, with it: 4-bit ones in one piece in the shared
-        buffer, one under the other."""
+        buffer, one under the other. A weight is to be used before the next is asked for."""
         rows = [p.shape[0] for p in self.parts]
         bounds = [slice(sum(rows[:index]), sum(rows[: index + 1])) for index in range(len(rows))]
         first = self.parts[0]
         if any(p.state is None for p in self.parts):
-            return [(at, p.dense()) for at, p in zip(bounds, self.parts, strict=True)]
+            for at, p in zip(bounds, self.parts, strict=True):
+                yield at, p.dense()
+            return
         whole = nf4.shared((sum(rows), first.shape[1]), first.dtype, first.weight.device)
         for at, p in zip(bounds, self.parts, strict=True):
             p.dense(whole[at])
-        return [(slice(None), whole)]
+        yield slice(None), whole
 
 
 def _bias(parts: Sequence[Projection]) -> torch.Tensor | None:
@@ -192,13 +200,18 @@ class PerForward:
         self._key: Any = None
         self._made: Any = None
 
+    def __deepcopy__(self, memo: dict) -> PerForward:
+        return PerForward(copy.deepcopy(self._linears, memo), self._make)  # what was prepared refers to the weights
+
     def __call__(self) -> Any:
-        """What `make` gives for the projections as they are now; None if one of them cannot be fused just now."""
+        """What `make` gives for the projections as they are now; None if one of them cannot be fused just now, or if
+        they are of several precisions."""
         key = (PerForward.passes, *[_acting(linear) for linear in self._linears])
         if key != self._key:
             parts = [of(linear) for linear in self._linears]
             with torch.no_grad():
-                self._key, self._made = key, None if None in parts else self._make(parts)
+                can_be = None not in parts and len({p.dtype for p in parts}) == 1
+                self._key, self._made = key, self._make(parts) if can_be else None
         return self._made
 
 

@@ -18,7 +18,8 @@ _TILE, _SMALL_TILE = 1024, 256  # tokens; 311 and 78 MB of 16-bit logits over 15
 
 class Scored(NamedTuple):
     """Of every labelled token, `(N,)`: log-probability in nats (float32, with gradient), entropy in nats, mean logit,
-    whether it was the likeliest (bool); the last three without gradient."""
+    whether it was the likeliest (bool); the last three without gradient: a backward pass through the entropy is an
+    error, not a zero."""
 
     log_probs: torch.Tensor
     entropy: torch.Tensor
@@ -59,40 +60,53 @@ class HeadScores(torch.autograd.Function):
     """`Scored` of `hidden (N, H)` under a frozen head `weight (V, H)` for `labels (N,)`."""
 
     @staticmethod
-    def forward(ctx, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, tile: int):
+    def forward(ctx, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, tile: int, temperature: float):
+        ctx.set_materialize_grads(False)
         need = ctx.needs_input_grad[0]
         back = torch.empty_like(hidden) if need else None
         pieces = []
-        for start in range(0, len(hidden), tile):
+        for start in range(0, max(1, len(hidden)), tile):
             rows = slice(start, start + tile)
-            logits = hidden[rows] @ weight.T
+            logits = _logits(hidden[rows], weight, temperature)
             pieces.append(_score(logits, labels[rows], need))
             if need:
                 torch.mm(logits, weight, out=back[rows])
             del logits
-        if not pieces:
-            pieces = [_score(hidden @ weight.T, labels, False)]
         found = [torch.cat(parts) for parts in zip(*pieces, strict=True)]
-        ctx.mark_non_differentiable(*found[1:])
-        ctx.back = back
+        ctx.mark_non_differentiable(*found[2:])
+        ctx.back, ctx.temperature = back, temperature
         return tuple(found)
 
     @staticmethod
-    def backward(ctx, d_log_probs: torch.Tensor, *_):
+    def backward(ctx, d_log_probs: torch.Tensor | None, d_entropy: torch.Tensor | None, *_):
+        if d_entropy is not None:
+            raise RuntimeError("the chunked loss has no gradient of the entropy; use --chunked_loss False")
+        if d_log_probs is None:
+            return None, None, None, None, None
         if ctx.back is None:
             raise RuntimeError("the loss's backward pass runs once: its gradient was made in the forward pass")
         back, ctx.back = ctx.back, None
-        return back.mul_(d_log_probs[:, None]), None, None, None
+        return back.mul_((d_log_probs / ctx.temperature)[:, None]), None, None, None, None
 
 
-def score(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, tile: int | None = None) -> Scored:
-    """`Scored` of `hidden (N, H)` under the head `weight (V, H)`, which gets no gradient, for `labels (N,)`.
+def _logits(hidden: torch.Tensor, weight: torch.Tensor, temperature: float) -> torch.Tensor:
+    """`hidden (N, H) @ weight.T / temperature`, `(N, V)`; divided before it is rounded to 16 bit."""
+    if temperature == 1.0:
+        return hidden @ weight.T
+    return torch.addmm(hidden.new_zeros(()), hidden, weight.T, beta=0.0, alpha=1 / temperature)
+
+
+def score(
+    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, tile: int | None = None, temperature: float = 1.0
+) -> Scored:
+    """`Scored` of `hidden (N, H)` under the head `weight (V, H)`, which gets no gradient, for `labels (N,)`, of logits
+    that are divided by `temperature`.
 
     Every label must be an id of the vocabulary: leave ignored tokens out before.
     """
     with torch.autocast(hidden.device.type, enabled=False):
-        hidden = hidden.to(weight.dtype)
-        return Scored(*HeadScores.apply(hidden, weight.detach(), labels, tile or tile_for(len(hidden))))
+        hidden, tile = hidden.to(weight.dtype), tile or tile_for(len(hidden))
+        return Scored(*HeadScores.apply(hidden, weight.detach(), labels, tile, temperature))
 
 
 def nll_sum(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, tile: int | None = None) -> torch.Tensor:

@@ -118,6 +118,8 @@ def lora_mlp(
     flat = x.reshape(-1, x.shape[-1])
     with torch.autocast(x.device.type, enabled=False):
         flat = flat.to(mlp.parts[0].dtype)
+        if residual is not None and residual.dtype != flat.dtype:  # a stream in float32 stays so
+            return residual + lora_mlp(x, mlp, recompute, tile)
         residual = None if residual is None else residual.reshape(flat.shape)
         if not recompute:
             return LoraMLP.apply(flat, residual, mlp, *mlp.adapters).view(x.shape)

@@ -10,12 +10,12 @@ from bedside.kernels.device import as_function
 from bedside.kernels.layer_ops import RMSNorm
 
 # Norms that compute weight * round(x / rms(x)); Gemma's adds one to its weight and stays as it is.
-_KNOWN = ("Qwen2RMSNorm", "Qwen3RMSNorm", "LlamaRMSNorm", "MistralRMSNorm")
+KNOWN = ("Qwen2RMSNorm", "Qwen3RMSNorm", "LlamaRMSNorm", "MistralRMSNorm")
 
 
 def install(module: torch.nn.Module) -> bool:
     """Give the module the fused forward in training; False if it is not one of the known ones."""
-    if type(module).__name__ not in _KNOWN:
+    if type(module).__name__ not in KNOWN:
         return False
     original = as_function(module)
 

@@ -101,6 +101,39 @@ def test_cards_that_do_not_divide_the_heads_are_left_out(make_merged):
     )
 
 
+@pytest.mark.parametrize(
+    ("flags", "tensor"),
+    [
+        (("--pipeline-parallel-size", "2"), "2"),  # four cards, two stages: two cards a layer
+        (("-pp", "4"), "1"),
+        (("--data-parallel-size", "2"), "2"),
+        (("-tp", "1", "-pp", "2", "-dp", "2"), "1"),
+    ],
+)
+def test_a_model_is_spread_over_cards_as_asked(make_merged, flags, tensor):
+    begun = start(make_merged(), *flags, machine=cards(*[(9, 0)] * 4), vllm=GPU)
+    assert begun.command.count("--tensor-parallel-size") == 1
+    assert begun.command[begun.command.index("--tensor-parallel-size") + 1] == tensor
+    given = {"-tp": "--tensor-parallel-size", "-pp": "--pipeline-parallel-size", "-dp": "--data-parallel-size"}
+    for name, size in zip(flags[::2], flags[1::2], strict=True):
+        assert begun.command[begun.command.index(given.get(name, name)) + 1] == size
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("-tp", "4"), "--tensor-parallel-size 4: needs 4 cards, 2 are visible; lower it, or check CUDA_VISIBLE_DEV"),
+        (("-tp", "2", "-pp", "2"), "--tensor-parallel-size 2 x --pipeline-parallel-size 2: needs 4 cards, 2 are vis"),
+        (("-tp", "0"), "--tensor-parallel-size 0: expected at least 1"),
+        (("-tp", "3", "-n", "2"), "--tensor-parallel-size 3: the model's 2 attention heads are not shared out evenly"),
+    ],
+)
+def test_cards_that_are_not_there_and_heads_that_do_not_divide_are_refused(make_merged, flags, sentence):
+    with pytest.raises(ConfigError) as refused:
+        start(make_merged(), *flags, machine=cards((9, 0), (9, 0)), vllm=GPU)
+    assert str(refused.value).startswith(sentence)
+
+
 def test_the_users_flags_win_and_that_is_said(make_merged):
     begun = start(make_merged(), "--dtype", "float32", "--max-model-len", "128", "--port", "9000", "--seed", "7")
     assert begun.command[-8:] == ("--dtype", "float32", "--max-model-len", "128", "--port", "9000", "--seed", "7")

@@ -109,19 +109,6 @@ def test_adapters_on_some_linears_only_are_fused_too():
 
 def test_nf4_weights_in_bfloat16_agree_within_their_rounding():
     import bitsandbytes as bnb
-
-    def quantised(model):
-        for module in list(model.modules()):
-            for name, child in list(module.named_children()):
-                if name.endswith("_proj") and isinstance(child, torch.nn.Linear):
-                    new = bnb.nn.Linear4bit(
-                        child.in_features, child.out_features, child.bias is not None, torch.bfloat16,
-                        quant_type="nf4",
-                    )  # fmt: skip
-                    new.load_state_dict(child.state_dict())
-                    setattr(module, name, new.to("cpu"))
-        return model
-
     from peft import LoraConfig, get_peft_model
 
     bases = [quantised(tiny("qwen2").to(torch.bfloat16)) for _ in range(2)]
@@ -256,3 +243,133 @@ def test_heads_that_need_more_keep_the_trainers_loss():
     assert head.why_not(model) is None
     model.config.final_logit_softcapping = 30.0
     assert head.why_not(model) == "its config changes the logits"
+
+
+def with_lora(base, seed: int = 1, **lora):
+    """`base` with a LoRA whose b is not zero, in training mode."""
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(base, LoraConfig(**{"r": 8, "target_modules": "all-linear", **lora}))
+    draw = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data = torch.randn(parameter.shape, generator=draw) * 0.1
+    return model.train()
+
+
+def fused_base() -> torch.nn.Module:
+    """A tiny model with TRL's head."""
+    from trl.trainer.utils import add_fused_lm_head
+
+    base = tiny(tie_word_embeddings=False)
+    add_fused_lm_head(base, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
+    return base
+
+
+def test_biases_that_are_trained_get_their_gradients():
+    plain, fast = (with_lora(fused_base(), bias="all") for _ in range(2))
+    lines = kernels.install(fast, anywhere=True)
+    assert lines[0] == "fused attention: 0 of 2 layers (2 only in part: its bias is trained)"
+    agree(plain, fast, padded("right"))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_norms_that_are_trained_as_modules_of_their_own_are(checkpointing):
+    names = ["input_layernorm", "post_attention_layernorm", "norm"]
+    plain, fast = (with_lora(fused_base(), modules_to_save=names) for _ in range(2))
+    for model in (plain, fast):
+        for name, parameter in model.named_parameters():
+            if "modules_to_save" in name:
+                parameter.data = torch.linspace(0.5, 1.5, parameter.numel())
+    kernels.install(fast, anywhere=True)
+    agree(plain, fast, padded("right"), checkpointing)
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [{"r": 1}, {"r": 3}, {"r": 24, "use_rslora": True}, {"r": 5, "rank_pattern": {"k_proj": 2, "up_proj": 11}}],
+)
+def test_any_rank_and_ranks_of_one_module_each(lora):
+    plain, fast = (with_lora(fused_base(), **lora) for _ in range(2))
+    assert kernels.install(fast, anywhere=True)[1] == "fused MLP: 2 of 2 layers"
+    for checkpointing in (False, True):
+        for model in (plain, fast):
+            model.zero_grad()
+        agree(plain, fast, packed(), checkpointing)
+
+
+def test_an_adapter_of_another_kind_keeps_its_layers():
+    from peft import IA3Config, get_peft_model
+
+    names = ["q_proj", "k_proj", "v_proj", "down_proj"]
+    plain, fast = (
+        get_peft_model(fused_base(), IA3Config(target_modules=names, feedforward_modules=["down_proj"])).train()
+        for _ in range(2)
+    )
+    lines = kernels.install(fast, anywhere=True)
+    assert lines[0] == "fused attention: 0 of 2 layers (2 only in part: an adapter of another kind (ia3))"
+    agree(plain, fast, padded("right"))
+
+
+def quantised(model, kept: tuple[str, ...] = ()):
+    """Its linears in NF4, which come back in bfloat16; but for those that are `kept`."""
+    import bitsandbytes as bnb
+
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if name.endswith("_proj") and name not in kept and type(child) is torch.nn.Linear:
+                new = bnb.nn.Linear4bit(child.in_features, child.out_features, child.bias is not None, torch.bfloat16)
+                new.weight = bnb.nn.Params4bit(child.weight.data, requires_grad=False, quant_type="nf4")
+                new.bias = child.bias
+                setattr(module, name, new.to("cpu"))
+                assert new.weight.quant_state.dtype == torch.bfloat16
+    return model.requires_grad_(False)
+
+
+def in_bfloat16(model, batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The logits of real tokens under autocast, and every gradient."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(**batch, use_cache=False).logits.float()[batch["attention_mask"].bool()]
+    logits.logsumexp(-1).sum().backward()
+    return logits, {name: p.grad.float() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def near(plain, fast) -> None:
+    """Within what bfloat16 rounds."""
+    (wanted, gradients), (found, own) = plain, fast
+    assert (found - wanted).norm() < 0.02 * wanted.norm()
+    for name, gradient in gradients.items():
+        assert (own[name] - gradient).norm() < 0.1 * gradient.norm(), name
+
+
+def test_one_linear_in_16_bit_among_those_in_4_bit_shares_no_buffer_with_them():
+    plain, fast = (with_lora(quantised(tiny().to(torch.bfloat16), ("k_proj",))) for _ in range(2))
+    assert kernels.install(fast, anywhere=True)[0] == "fused attention: 2 of 2 layers"
+    near(in_bfloat16(plain, padded("right")), in_bfloat16(fast, padded("right")))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_stream_in_float32_around_16_bit_linears_stays_in_float32(checkpointing):
+    plain, fast = (with_lora(quantised(tiny().to(torch.bfloat16))) for _ in range(2))
+    for model in (plain, fast):  # as PEFT prepares a quantised model
+        for name, parameter in model.named_parameters():
+            if "proj" not in name:
+                parameter.data = parameter.data.float()
+        if checkpointing:
+            model.enable_input_require_grads()
+            model.get_base_model().gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+            )
+    kernels.install(fast, anywhere=True)
+    near(in_bfloat16(plain, padded("right")), in_bfloat16(fast, padded("right")))
+
+
+def test_a_copy_of_a_model_carries_no_prepared_adapters():
+    fast = adapted()
+    kernels.install(fast, anywhere=True)
+    step(fast, padded("right"))
+    made = fast.get_base_model().model.layers[0].mlp.prepared
+    assert made._made is not None
+    copied = copy.deepcopy(fast).get_base_model().model.layers[0].mlp.prepared
+    assert copied._made is None
+    assert copied._linears[0] is not made._linears[0]

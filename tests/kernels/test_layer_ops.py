@@ -38,15 +38,29 @@ def test_swiglu_adds_both_adapters(path, rank):
     close(found, g / (1 + torch.exp(-g)) * u)
 
 
-@pytest.mark.parametrize("rank", [8, 16])
+@pytest.mark.parametrize(
+    ("rank", "kilobytes", "columns"),
+    [(16, 99, 128), (64, 99, 128), (128, 99, 64), (256, 227, 32), (64, 64, 64), (256, 64, 16), (512, 99, 16)],
+)
+def test_large_ranks_take_fewer_columns_at_a_time(rank, kilobytes, columns):
+    assert layer_ops.columns_for(rank, kilobytes << 10) == columns
+
+
+@pytest.mark.parametrize("rank", [8, 16, 130])
 def test_swiglu_backward_gives_every_gradient_that_autograd_gives(path, rank):
     tokens, width = 75, 50
     names = {
         "gate": (tokens, width), "up": (tokens, width), "low": (tokens, 2 * rank), "gate_b": (width, rank),
         "up_b": (width, rank),
     }  # fmt: skip
-    given = {name: draw(*shape, seed=seed, scale=0.5) for seed, (name, shape) in enumerate(names.items())}
-    d_out, out_low, down_a = draw(tokens, width, seed=9), draw(tokens, rank, seed=10), draw(rank, width, seed=11)
+    given = {
+        name: draw(*shape, seed=seed, scale=min(0.5, 4 / rank)) for seed, (name, shape) in enumerate(names.items())
+    }
+    d_out, out_low, down_a = (
+        draw(tokens, width, seed=9),
+        draw(tokens, rank, seed=10),
+        draw(rank, width, seed=11, scale=min(1.0, 4 / rank)),
+    )
 
     wide = {name: value.double().requires_grad_() for name, value in given.items()}
     g = wide["gate"] + wide["low"][:, :rank] @ wide["gate_b"].T
