@@ -38,11 +38,12 @@ def run(given: argparse.Namespace, directory: Path) -> float:
     """Seconds of one evaluation."""
     file = directory / "questions.jsonl"
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in questions(given.questions)), "utf-8")
+    by = "likelihood,generation" if given.by == "both" else given.by
     command = [
         sys.executable, str(REPO / "evaluation.py"), "--model_name_or_path", given.model, "--tasks", "choice",
-        "--choice_files", str(file), "--choice_by", given.by, "--choice_score", "text", "--max_new_tokens",
-        str(given.max_new_tokens), "--batch_size", str(given.batch_size), "--dtype", "float32",
-        "--output_dir", str(directory / "out"),
+        "--template_name", given.template_name, "--choice_files", str(file), "--choice_by", by, "--choice_score",
+        "text", "--max_new_tokens", str(given.max_new_tokens), "--batch_size", str(given.batch_size), "--dtype",
+        "float32", "--output_dir", str(directory / "out"),
     ]  # fmt: skip
     started = time.perf_counter()
     subprocess.run(command, check=True, cwd=REPO)
@@ -59,6 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     made.add_argument("--max_new_tokens", type=int, default=64, help="longest answer (%(default)s)")
     made.add_argument("--batch_size", type=int, default=64, help="questions at once (%(default)s)")
+    made.add_argument("--template_name", default="qwen3", help="chat template (%(default)s: the starter has none)")
     made.add_argument("--smoke", action="store_true", help="eight questions")
     given = made.parse_args(argv)
     if given.smoke:
