@@ -30,7 +30,15 @@ def questions(count: int) -> list[dict]:
         by = turn % len(texts)
         options = dict(zip(letters, texts[by:] + texts[:by], strict=True))
         letter = next(letter for letter, text in options.items() if text == row["answer"])
-        made.append(row | {"options": options, "answer_idx": letter, "id": f"{row['id']}-{index}"})
+        made.append(
+            row
+            | {
+                "options": options,
+                "answer_idx": letter,
+                "id": f"{row['id']}-{index}",
+                "question": f"{index + 1}. {row['question']}",
+            }
+        )
     return made
 
 
