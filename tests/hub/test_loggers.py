@@ -65,6 +65,9 @@ def wandb(monkeypatch):
     util = types.ModuleType("wandb.sdk.lib.config_util")
     util.ConfigError = type("ConfigError", (Exception,), {})
     monkeypatch.setitem(sys.modules, "wandb", module)
+    from transformers.integrations import integration_utils
+
+    monkeypatch.setattr(integration_utils, "wandb", module, raising=False)  # imported before this test, perhaps
     for name in ("wandb.sdk", "wandb.sdk.lib"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     monkeypatch.setitem(sys.modules, "wandb.sdk.lib.config_util", util)

@@ -124,11 +124,10 @@ def test_adapter_for_another_architecture_is_refused(base, tmp_path):
 
 def test_all_wrong_flags_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
-        run("--verify", 3, "--max_shard_size", "big", "--hf_hub_model_id", "a/b", "--max_error_ratio", 7)
+        run("--verify", 3, "--max_shard_size", "big", "--max_error_ratio", 7)
     assert [problem.split(":")[0] for problem in caught.value.problems] == [
         "no adapter",
         "no place for the result",
-        "--hf_hub_model_id",
         "--verify 3",
         "--max_error_ratio 7.0",
         "--max_shard_size BIG",

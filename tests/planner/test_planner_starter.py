@@ -1,6 +1,6 @@
 """The planner against the memory of a process: within 15 % for plain steps of the starter on a CPU.
 
-sh run_tests.sh tests/planner/test_starter.py
+sh run_tests.sh tests/planner/test_planner_starter.py
 """
 
 import os
