@@ -66,8 +66,10 @@ def wandb(monkeypatch):
     util.ConfigError = type("ConfigError", (Exception,), {})
     monkeypatch.setitem(sys.modules, "wandb", module)
     from transformers.integrations import integration_utils
+    from trl.trainer import base_trainer
 
-    monkeypatch.setattr(integration_utils, "wandb", module, raising=False)  # imported before this test, perhaps
+    for user in (integration_utils, base_trainer):  # another test may have imported them without the client
+        monkeypatch.setattr(user, "wandb", module, raising=False)
     for name in ("wandb.sdk", "wandb.sdk.lib"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     monkeypatch.setitem(sys.modules, "wandb.sdk.lib.config_util", util)
