@@ -14,7 +14,7 @@ import supervised_finetuning
 from bedside import lineage
 from bedside.errors import ConfigError
 from bedside.hub import push
-from tests.hub.test_push import SECRET, Recorder, copied, refused
+from tests.hub.recorder import SECRET, copied, refused
 from tests.resume import toys
 
 pytestmark = pytest.mark.slow
@@ -86,10 +86,9 @@ def flags(tmp_path, model: str, *more: str) -> list[str]:
 
 
 def test_numbers_go_to_the_loggers_the_model_to_the_hub_and_no_text_anywhere(
-    monkeypatch, tmp_path, tiny_model_dir, wandb
+    monkeypatch, tmp_path, tiny_model_dir, wandb, hub
 ):
     monkeypatch.setenv("HF_TOKEN", SECRET)
-    hub = Recorder(monkeypatch)
     supervised_finetuning.main(flags(tmp_path, tiny_model_dir, "--report_to", "wandb", "tensorboard"))
     output = tmp_path / "out"
     assert len([values for values in wandb.logged if "train/loss" in values]) == 2 and wandb.artifacts == []
@@ -114,16 +113,14 @@ def test_numbers_go_to_the_loggers_the_model_to_the_hub_and_no_text_anywhere(
     assert lineage.damage(tmp_path / "copy") is None
 
 
-def test_a_failing_upload_costs_no_model(monkeypatch, tmp_path, tiny_model_dir):
-    hub = Recorder(monkeypatch)
+def test_a_failing_upload_costs_no_model(tmp_path, tiny_model_dir, hub):
     hub.fails["create_commit"] = refused(500)
     with pytest.raises(push.PushFailed, match="the model is finished and sealed in .*out; sending it to me/m failed"):
         supervised_finetuning.main(flags(tmp_path, tiny_model_dir))
     assert lineage.damage(tmp_path / "out") is None
 
 
-def test_a_token_that_may_not_write_ends_the_run_before_the_training(monkeypatch, tmp_path, tiny_model_dir):
-    hub = Recorder(monkeypatch)
+def test_a_token_that_may_not_write_ends_the_run_before_the_training(tmp_path, tiny_model_dir, hub):
     hub.fails["create_repo"] = refused(403)
     with pytest.raises(ConfigError, match="does not let this token write there"):
         supervised_finetuning.main(flags(tmp_path, tiny_model_dir))

@@ -1,125 +1,19 @@
-"""What is sent to a hub, what never is, and what becomes of a model whose upload fails; the clients are recorded.
+"""What is sent to a hub, what never is, and what becomes of a model whose upload fails; the client is recorded.
 
 sh run_tests.sh tests/hub/test_push.py
 """
 
-import importlib.machinery
-import inspect
 import json
-import sys
-import types
-from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
-from huggingface_hub.errors import HfHubHTTPError
 
 from bedside import lineage
 from bedside.errors import ConfigError
 from bedside.hub import __main__ as command
-from bedside.hub import parcel, push
-
-SENT = [
-    "README.md", "adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "generation_config.json",
-    "ledger.json", "metrics.json", "tokenizer.json", "tokenizer_config.json", "lineage.json",
-]  # fmt: skip
-KEPT_HERE = [
-    "rejected.jsonl", "rejected_of_stopped_run.jsonl", "samples.jsonl", "eval_before.json", "eval_after.json",
-    "heldout_pairs.json", "data_report.html", "trainer_state.json", "training_args.bin", "optimizer.pt",
-    "rng_state.pth", "scheduler.pt", "pytorch_model.bin", "notes.txt", "tokenizer.json.bak",
-    "checkpoint-2/optimizer.pt",
-    "checkpoint-2/adapter_model.safetensors", "runs/events.out.tfevents.1.ward7", "ref/adapter_model.safetensors",
-]  # fmt: skip
-SECRET = "hf_thisIsATokenOfSomebody"
-
-
-@pytest.fixture
-def model(tmp_path):
-    """A sealed adapter among everything that a run leaves behind it."""
-    directory = tmp_path / "outputs-sft"
-    for name in (*SENT[:-1], *KEPT_HERE):
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("the patient's words" if name in KEPT_HERE else "x", encoding="utf-8")
-    loaded = {"base_model_name_or_path": "/srv/dr.li/models/qwen", "r": 8}
-    (directory / "adapter_config.json").write_text(json.dumps(loaded))
-    (directory / "tokenizer_config.json").write_text('{"eos_token": "</s>", "name_or_path": "/srv/dr.li/models/qwen"}')
-    account = {"rows": 3, "kept": 3}
-    files = {"/srv/dr.li/patients/a.jsonl": account, "/srv/dr.li/b/a.jsonl": account, "data/c.jsonl": account}
-    (directory / "ledger.json").write_text(json.dumps({"total": account, "files": files}))
-    base = {"path": "../models/qwen", "name": "Qwen/Qwen3-0.6B", "revision": "main", "fp": "q2:1"}
-    lineage.write(
-        directory, "sft", "adapter", {"task": "CAUSAL_LM", "base": base},
-        args={"train_file_dir": "/srv/dr.li/patients", "output_dir": "outputs-sft"},
-    )  # fmt: skip
-    return directory
-
-
-class Recorder:
-    """HfApi as far as it is used: every call is checked against the installed client's signature, and kept."""
-
-    def __init__(self, monkeypatch):
-        self.calls: list[tuple[str, dict]] = []
-        self.private, self.fails = True, {}
-        real = huggingface_hub.HfApi
-        monkeypatch.setattr(huggingface_hub, "HfApi", lambda **known: inspect.signature(real).bind(**known) and self)
-        monkeypatch.setattr(huggingface_hub, "get_token", lambda: SECRET)
-        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-            monkeypatch.delenv(name, raising=False)
-        self.answers = {
-            "create_repo": lambda call: SimpleNamespace(repo_id=self.full(call["repo_id"])),
-            "repo_info": lambda call: SimpleNamespace(private=self.private),
-            "create_branch": lambda call: None,
-            "create_commit": lambda call: None,
-        }  # fmt: skip
-        self.signatures = {name: inspect.signature(getattr(real, name)) for name in self.answers}
-
-    @staticmethod
-    def full(name: str) -> str:
-        """A name alone is the token's owner's."""
-        return name if "/" in name else f"me/{name}"
-
-    def __getattr__(self, name):
-        if name not in self.signatures:
-            raise AttributeError(name)
-
-        def called(*args, **known):
-            call = self.signatures[name].bind(self, *args, **known).arguments
-            call.pop("self")
-            self.calls.append((name, call))
-            if name in self.fails:
-                raise self.fails[name]
-            return self.answers[name](call)
-
-        return called
-
-    def call(self, name: str) -> dict:
-        return next(call for called, call in self.calls if called == name)
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    """A hub that lets everything in."""
-    return Recorder(monkeypatch)
-
-
-def refused(status: int) -> HfHubHTTPError:
-    """The client's error for an answer of the hub."""
-    import httpx
-
-    asked = httpx.Request("POST", "https://huggingface.co/api/repos/create")
-    return HfHubHTTPError("no", response=httpx.Response(status, request=asked))
-
-
-def copied(hub: Recorder, place) -> dict:
-    """The files of the commit, written to `place`; returns their bytes by name."""
-    files = {}
-    for added in hub.call("create_commit")["operations"]:
-        content = added.path_or_fileobj
-        files[added.path_in_repo] = content if isinstance(content, bytes) else open(content, "rb").read()  # noqa: SIM115
-        place.mkdir(exist_ok=True)
-        (place / added.path_in_repo).write_bytes(files[added.path_in_repo])
-    return files
+from bedside.hub import push
+from tests.hub.finished import SENT
+from tests.hub.recorder import SECRET, copied, refused
 
 
 def test_the_model_and_what_describes_it_are_sent_in_one_commit_and_nothing_else(model, hub, tmp_path):
@@ -234,93 +128,3 @@ def test_the_branch_that_is_asked_for_is_made_and_written(model, hub):
     push.finished(push.ready(push.Wish("me/m", revision="v1")), model)
     assert hub.call("create_branch") == {"repo_id": "me/m", "branch": "v1", "exist_ok": True}
     assert hub.call("create_commit")["revision"] == "v1"
-
-
-def test_what_is_not_a_finished_model_is_not_sent(tmp_path, model):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="no lineage.json; give a directory that a stage or a merge finished"):
-        parcel.pack(tmp_path / "empty")
-    (model / "adapter_model.safetensors").unlink()
-    with pytest.raises(ConfigError, match="holds no weights in safetensors"):
-        parcel.pack(model)
-
-
-def test_the_command_lists_and_sends_no_damaged_directory(model, capsys):
-    assert command.main([str(model), "--hub_model_id", "me/m", "--dry_run"]) == 0
-    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == SENT
-    (model / "chat_template.jinja").write_text("another one")
-    with pytest.raises(
-        ConfigError, match="chat_template.jinja has 11 bytes, was saved with 1; what is damaged is not"
-    ):
-        command.main([str(model), "--hub_model_id", "me/m"])
-    with pytest.raises(ConfigError, match="expected one directory and a name"):
-        command.main([str(model)])
-
-
-def test_an_adapter_whose_base_is_on_this_machine_only_is_told(model):
-    manifest = json.loads((model / "lineage.json").read_text())
-    assert parcel.only_here(model) is None
-    manifest["load"]["base"]["name"] = None
-    (model / "lineage.json").write_text(json.dumps(manifest))
-    assert parcel.only_here(model) == "qwen"
-
-
-class ModelScope:
-    """The client of modelscope-hub 0.5.1 as far as it is used, with its signatures."""
-
-    def __init__(self):
-        self.calls, self.there = [], None
-
-    def whoami(self):
-        return SimpleNamespace(username="me")
-
-    def repo_exists(self, repo_id, repo_type):
-        return self.there is not None
-
-    def get_repo(self, repo_id, repo_type, *, revision=None):
-        return SimpleNamespace(visibility=self.there, private=None)
-
-    def create_repo(self, repo_id, repo_type, *, visibility=None, license=None, **extra):
-        self.calls.append(("create_repo", repo_id, visibility))
-
-    def upload_file(
-        self, repo_id, repo_type, path_or_fileobj, path_in_repo, *, commit_message=None, commit_description=None,
-        revision=None, buffer_size_mb=16, disable_tqdm=False,
-    ):  # fmt: skip
-        self.calls.append(("upload_file", repo_id, path_in_repo))
-
-
-@pytest.fixture
-def modelscope(monkeypatch):
-    """The client in the place of the installed one."""
-    api, module, errors = ModelScope(), types.ModuleType("modelscope_hub"), types.ModuleType("modelscope_hub.errors")
-    module.__spec__ = importlib.machinery.ModuleSpec("modelscope_hub", None)
-    errors.HubError = type("HubError", (Exception,), {})
-    errors.AuthenticationError = type("AuthenticationError", (errors.HubError,), {})
-    errors.PermissionDeniedError = type("PermissionDeniedError", (errors.HubError,), {})
-    module.HubApi, module.errors = lambda: api, errors
-    monkeypatch.setitem(sys.modules, "modelscope_hub", module)
-    monkeypatch.setitem(sys.modules, "modelscope_hub.errors", errors)
-    return api
-
-
-def test_modelscope_gets_the_same_files_the_seal_last(model, modelscope):
-    push.finished(push.ready(push.Wish("m", source="modelscope")), model)
-    assert modelscope.calls[0] == ("create_repo", "me/m", "private")
-    assert [call[2] for call in modelscope.calls if call[0] == "upload_file"] == SENT
-
-
-def test_modelscope_refusals_are_sentences(model, modelscope):
-    modelscope.there = 5  # public
-    with pytest.raises(ConfigError, match="me/m: is there already and not private"):
-        push.ready(push.Wish("me/m", source="modelscope"))
-    modelscope.there = 1
-
-    def refused(*_, **__):
-        raise sys.modules["modelscope_hub"].errors.AuthenticationError("no")
-
-    modelscope.upload_file = refused
-    with pytest.raises(
-        push.PushFailed, match="put a token of that owner into MODELSCOPE_API_TOKEN.* --source modelscope"
-    ):
-        push.finished(push.ready(push.Wish("me/m", source="modelscope")), model)

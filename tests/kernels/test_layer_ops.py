@@ -7,17 +7,6 @@ import pytest
 import torch
 
 from bedside.kernels import layer_ops
-from bedside.kernels.device import has_triton
-
-
-@pytest.fixture(params=["torch", "triton"])
-def path(request, monkeypatch) -> str:
-    """Plain torch, and the Triton kernels in their interpreter, in turn."""
-    if request.param == "triton":
-        if not has_triton():
-            pytest.skip("Triton is not installed")
-        monkeypatch.setenv("BEDSIDE_KERNELS_ON_CPU", "1")
-    return request.param
 
 
 def draw(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:

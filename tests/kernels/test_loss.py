@@ -9,17 +9,6 @@ import pytest
 import torch
 
 from bedside.kernels import loss
-from bedside.kernels.device import has_triton
-
-
-@pytest.fixture(params=["torch", "triton"])
-def path(request, monkeypatch) -> str:
-    """Plain torch, and the Triton kernel in its interpreter, in turn."""
-    if request.param == "triton":
-        if not has_triton():
-            pytest.skip("Triton is not installed")
-        monkeypatch.setenv("BEDSIDE_KERNELS_ON_CPU", "1")
-    return request.param
 
 
 def test_two_words_by_hand(path):
