@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     limits = settle_pairs.limits(args[PairArguments], args.trainer)
     encoding = tokens.encoding_for(tokenizer, template, limits.sequence, chat.enable_thinking)
     data = unpaired.datasets(plan, tokenizer.backend_tokenizer, encoding, limits, output)
-    runner.claim(begun, data.ledger)
+    runner.claim(begun, data)
 
     # 4. Policy, reference, trainer.
     from trl import KTOConfig, KTOTrainer

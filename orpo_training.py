@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     limits = settle_pairs.limits(args[PairArguments], args.trainer)
     encoding = tokens.encoding_for(tokenizer, template, limits.sequence, chat.enable_thinking)
     data = pairs.datasets(plan, tokenizer.backend_tokenizer, encoding, limits, output)
-    runner.claim(begun, data.ledger)
+    runner.claim(begun, data)
 
     # 4. The policy and its trainer.
     from bedside.preference.config import PairConfig

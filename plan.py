@@ -10,7 +10,6 @@ Prints the peak of memory by part, tokens a second and hours with an interval, a
 --write makes a recipe of them. Exit status 2, with what would fit, where nothing does (docs/planning.md).
 """
 
-import shlex
 import sys
 
 from bedside import cli, errors, logs
@@ -84,10 +83,8 @@ def main(argv: list[str] | None = None) -> int:
     flags = recipe.flags(plan, args.train_file_dir, args.output_dir, args.num_train_epochs, args.template_name)
     sys.stdout.write(told.text(plan, args.rows, args.num_train_epochs, flags) + "\n")
     if args.write:
-        words = [word for word in (argv or sys.argv[1:]) if word not in ("--overwrite", "--overwrite=True", "True")]
-        recipe.write(
-            recipe.yaml(plan, flags, args.write, shlex.join(["python", "plan.py", *words])), args.write, args.overwrite
-        )
+        planned_by = recipe.written_by(sys.argv[1:] if argv is None else argv)
+        recipe.write(recipe.yaml(plan, flags, args.write, planned_by), args.write, args.overwrite)
         logs.info(f"{args.write} written: {recipe.launcher(plan)} {recipe.SCRIPTS[args.stage]} {args.write}")
     return 0
 

@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     encoding = tokens.encoding_for(tokenizer, template, longest, chat.enable_thinking)
     data = tasks.datasets(plan, tokenizer.backend_tokenizer, encoding, longest, output)
     scorer = settle_rollouts.tested(args[RewardArguments], output, data.train)
-    runner.claim(begun, data.ledger)
+    runner.claim(begun, data)
 
     # 3. Four roles on one base, what answers are worth, the trainer.
     from bedside.ppo.config import PPOConfig

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     data = corpus.datasets(
         plan, tokenizer.backend_tokenizer, cutting, packed, args.trainer.get("dataset_num_proc"), output
     )  # fmt: skip
-    runner.claim(begun, data.ledger)
+    runner.claim(begun, data)
 
     # 4. The model, with rows for new tokens, and its trainer.
     from trl import SFTConfig, SFTTrainer

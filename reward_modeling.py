@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     encoding = tokens.encoding_for(tokenizer, template, limits.sequence, chat.enable_thinking)
     data = pairs.datasets(plan, tokenizer.backend_tokenizer, encoding, limits, output)
     settle_pairs.warn_of_eval(data.held_out)
-    runner.claim(begun, data.ledger)
+    runner.claim(begun, data)
 
     # 4. The model with its head, and its trainer.
     from trl import RewardConfig, RewardTrainer

@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         own.prepared_dir, plan, tokenizer.backend_tokenizer, encoding, pack, args.trainer.get("dataset_num_proc"),
         output,
     )  # fmt: skip
-    runner.claim(begun, data.ledger)
+    runner.claim(begun, data)
     if own.data_report and logs.rank() == 0:
         datareport.write(output, data, encoding.max_length, template.name)
 

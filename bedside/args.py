@@ -150,6 +150,14 @@ class RunArguments:
         False,
         "when memory runs out, begin again with settings that need less and change no result, at most three times",
     )
+    dry_run: bool = flag(
+        False, "read and check everything but the weights, tell memory, speed and hours, and write nothing"
+    )
+    gpu: str | None = flag(
+        None, "with --dry_run: card, such as 'RTX 4090', or its memory alone, such as 11GB (default: this machine's)",
+        ("card",),
+    )  # fmt: skip
+    gpus: int | None = flag(None, "with --dry_run: how many of them (default: as the launcher says)")
 
 
 @dataclass

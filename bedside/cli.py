@@ -26,6 +26,7 @@ class Parsed:
     trainer: dict[str, Any]
     given: set[str]
     notes: list[str] = dataclasses.field(default_factory=list)
+    config: str | None = None  # class of the trainer's config
 
     def __getitem__(self, group: type) -> Any:
         return self.groups[group]
@@ -236,7 +237,7 @@ def parse(
     made = {
         kind: kind(**{f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values}) for kind in groups
     }
-    return Parsed(made, trainer, set(values), notes)
+    return Parsed(made, trainer, set(values), notes, config)
 
 
 def _translate_old_names(chosen: dict[str, Any]) -> list[str]:

@@ -8,17 +8,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from bedside import checkpoints, fast, guards, launch, lineage, logs, manifest, models, plots, policy, settle
+from bedside import fast, guards, launch, logs, manifest, models, plots, policy, settle
 from bedside.adapters import trainable_share
 from bedside.args import AdapterArguments, ModelArguments, RunArguments
 from bedside.cli import Parsed
@@ -27,28 +25,28 @@ from bedside.errors import ConfigError
 from bedside.fitting import attempt, reality, retry
 from bedside.hub import push
 from bedside.kernel_args import KernelArguments
+from bedside.outputs import clear_output, prepare_output
+from bedside.planner import dryrun
 from bedside.stage_args import ChatArguments
 from bedside.templates import Template
 
-# What a run leaves in its output directory, and so what --overwrite_output_dir may remove. Nothing else is touched.
-_OURS = (
-    "checkpoint-*", "broken-checkpoint-*", "lineage.json*", "adapter_*", "model*.safetensors*", "config.json",
-    "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-    "vocab.json", "merges.txt", "README.md", "ledger.json", "rejected.jsonl", "metrics.json", "trainer_state.json",
-    "training_args.bin", "runs", "plots", "eval_before.json", "eval_after.json", "data_report.html",
-    "data_lengths.png", "rejected_of_stopped_run.jsonl", "ref", "heldout_pairs.json", "samples.jsonl",
-    "exam_before.json", "exam_after.json", "profile",
-)  # fmt: skip
+
+class Prepared(Protocol):
+    """What every stage makes of its rows: a dataset of ids, and the account of the rows."""
+
+    train: Any
+    ledger: Ledger
 
 
 @dataclass
 class Start:
-    """Where a run begins: its output directory, the model that it starts from, the run that it goes on with."""
+    """Where a run begins: its flags, output directory, the model that it starts from, the run that it goes on with."""
 
+    args: Parsed
+    stage: str
     output: Path
     origin: policy.Origin
     resume: str | bool | None
-    overwrite: bool
     push_to: push.Wish | None = None  # where the finished model is sent
 
     @property
@@ -63,17 +61,19 @@ def start(args: Parsed, stage: str, tasks: tuple[str, ...] = ("CAUSAL_LM",)) -> 
     Raises ConfigError and LineageError for flags and directories that contradict each other.
     """
     logs.setup()
+    run = args[RunArguments]
+    if problems := dryrun.problems(run):
+        raise ConfigError(problems)
     settle.training(args, stage)
     fast.settle(args[KernelArguments], args.trainer)
     attempt.settled(args, stage, args.trainer["output_dir"])
     model, adapter = args[ModelArguments], args[AdapterArguments]
     models.check_model_path(model.model_name_or_path)
     wish = args.trainer.pop("resume_from_checkpoint", None)
-    overwrite = args[RunArguments].overwrite_output_dir
-    output = prepare_output(args.trainer["output_dir"], overwrite, bool(wish))
+    output = prepare_output(args.trainer["output_dir"], run.overwrite_output_dir, bool(wish), run.dry_run)
     given = "model_name_or_path" in args.given
     origin = policy.origin_of(model.model_name_or_path, adapter.peft_path, adapter.use_peft, given, tasks)
-    return Start(output, origin, wish, overwrite, push.wish_of(args.trainer))
+    return Start(args, stage, output, origin, wish, push.wish_of(args.trainer))
 
 
 def text_side(args: Parsed, begun: Start) -> tuple[Any, Template]:
@@ -85,13 +85,17 @@ def text_side(args: Parsed, begun: Start) -> tuple[Any, Template]:
     )  # fmt: skip
 
 
-def claim(begun: Start, ledger: Ledger) -> None:
-    """The data is good: an earlier run's files go, if that is wished, and the account of the rows is written."""
+def claim(begun: Start, data: Prepared) -> None:
+    """The data is good: an earlier run's files go, if that is wished, and the account of the rows is written. A dry
+    run ends here."""
+    wishes = begun.args[RunArguments]
+    if wishes.dry_run:
+        dryrun.end(begun.args, begun.stage, begun.origin, data.train)
     begun.push_to = push.ready(begun.push_to)
-    clear_output(begun.output, begun.overwrite, begun.resuming)
+    clear_output(begun.output, wishes.overwrite_output_dir, begun.resuming)
     attempt.claimed()
     if logs.rank() == 0:
-        ledger.write(begun.output)
+        data.ledger.write(begun.output)
 
 
 @contextmanager
@@ -109,45 +113,6 @@ def _raised_here(error: BaseException) -> bool:
     """Whether a line of this package raised it: a fault of the program, which its traceback shows best."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return Path(frame.f_code.co_filename).resolve().is_relative_to(Path(__file__).resolve().parent)
-
-
-def prepare_output(output_dir: str, overwrite: bool, resuming: bool) -> Path:
-    """Make the output directory, refusing to mix two runs; ConfigError if it holds one or cannot be written.
-
-    Nothing is removed yet: an earlier run goes (`clear_output`) once the new one's data is known to be good.
-    """
-    directory = Path(output_dir)
-    if _is_used(directory) and not overwrite and not resuming:
-        raise ConfigError(
-            f"--output_dir {output_dir}: holds an earlier run; add --overwrite_output_dir True to replace it, "
-            "--resume_from_checkpoint True to go on with it, or choose another directory"
-        )
-    if logs.rank() == 0:
-        _check_writable(directory)
-    return directory
-
-
-def _is_used(directory: Path) -> bool:
-    return directory.is_dir() and (bool(checkpoints.numbered(directory)) or (directory / lineage.NAME).exists())
-
-
-def clear_output(directory: Path, overwrite: bool, resuming: bool) -> None:
-    """Remove what an earlier run left there, if it is to be overwritten. Rank 0 only; other people's files stay."""
-    if logs.rank() == 0 and overwrite and not resuming and _is_used(directory):
-        for pattern in _OURS:
-            for path in directory.glob(pattern):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _check_writable(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory) as stream:
-            stream.write(b"x")
-    except OSError as error:
-        raise ConfigError(
-            f"--output_dir {directory}: cannot be written ({error.strerror}); choose another directory or free space"
-        ) from None
 
 
 def settle_precision(trainer: dict[str, Any]) -> None:
@@ -201,7 +166,7 @@ def train(trainer: Any, resume: Path | None, do_train: bool, do_eval: bool) -> d
     started = time.time()
     if do_train:
         attempt.watch(trainer)
-        reality.watch(trainer, reality.plan_of(trainer, attempt.now()))
+        reality.watch(trainer, attempt.now())
         guards.watch_first_steps(trainer)
         result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         metrics |= result.metrics

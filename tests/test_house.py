@@ -25,7 +25,7 @@ ORDER = (
     ("fingerprints", "lineage", "own_template", "precision", "nf4_cache", "models", "kernels",
      "reward_model", "adapters", "probe", "policy",
      "checkpoints"),
-    ("guards", "profiling", "fast", "fitting", "card", "manifest", "collate", "accounting", "plots",
+    ("guards", "outputs", "profiling", "fast", "fitting", "card", "manifest", "collate", "accounting", "plots",
      "questions", "draws",
      "written", "hooks",
      "growing", "stretches",

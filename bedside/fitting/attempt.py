@@ -5,6 +5,7 @@ Nothing here holds a model, a trainer or a tensor, so that an attempt that faile
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,9 @@ TRAINING, SAVING = "training", "measuring and saving"
 
 @dataclass
 class Attempt:
-    """One run of a stage. `batch` are numbers of its trainer's config, `shape` rows and tokens of its last forward
-    pass, `stays` why the input embedding cannot go to the host."""
+    """One run of a stage. `resumes` is the checkpoint that it was told by name to go on from, `batch` are numbers of
+    its trainer's config, `shape` rows and tokens of its last forward pass, `stays` why the input embedding cannot go
+    to the host."""
 
     stage: str = ""
     args: Parsed | None = None
@@ -34,6 +36,8 @@ class Attempt:
     step: int | None = None
     shape: tuple[int, int] | None = None
     stays: str | None = "the model is not loaded"
+    resumes: Path | None = None
+    began: float = field(default_factory=time.time)  # seconds of the clock that files are dated by
 
 
 _NOW: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
@@ -68,6 +72,9 @@ def settled(args: Parsed, stage: str, output: str) -> None:
         raise ConfigError(problems)
     attempt = now()
     attempt.stage, attempt.args, attempt.output = stage, args, Path(output)
+    wish = str(trainer.get("resume_from_checkpoint") or "")
+    if wish.lower() not in ("", "true", "auto", "latest", "false", "none"):
+        attempt.resumes = Path(wish)
 
 
 def claimed() -> None:

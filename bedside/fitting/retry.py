@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bedside import logs
+from bedside import checkpoints, logs
 from bedside.args import AdapterArguments, ModelArguments, RunArguments
 from bedside.cli import Parsed
 from bedside.fitting import attempt as attempts
@@ -25,9 +25,11 @@ from bedside.fitting.remedies import OTHER, Remedy, Settings, remedies, smaller
 from bedside.fitting.shortage import OutOfMemory, Shortage
 from bedside.flagtable import spellings, table
 from bedside.kernel_args import KernelArguments
+from bedside.planner.dryrun import Told
 from bedside.spellings import TRAINER_ALIASES
 
 TRIES = 3
+TOGETHER = 64  # answers that PPO draws at once where --rollout_batch_size is not given
 _LENGTHS = ("max_length", "max_prompt_length", "response_length", "max_completion_length")
 _ALSO = {"use_peft": ("finetuning_type",), "memory_budget_gb": ()}
 
@@ -49,7 +51,7 @@ def fitted(main: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(main)
     def fits(argv: list[str] | None = None) -> Any:
         words, tried = list(sys.argv[1:] if argv is None else argv), []
-        script = Path(main.__globals__.get("__file__", "SCRIPT.py")).name
+        script = _script(main, argv)
         while True:
             outcome = _attempted(main, words)
             if not isinstance(outcome, Failed):
@@ -66,11 +68,20 @@ def fitted(main: Callable[..., Any]) -> Callable[..., Any]:
     return fits
 
 
+def _script(main: Callable[..., Any], argv: list[str] | None) -> str:
+    """The script as it was typed, or its name where another program called it."""
+    name = Path(main.__globals__.get("__file__", "SCRIPT.py")).name
+    typed = sys.argv[0] if argv is None else name
+    return typed if Path(typed).name == name else name
+
+
 def _attempted(main: Callable[..., Any], words: list[str]) -> Any:
     """What `main` returns, or Failed. The error, and with it every frame that holds a tensor, ends here."""
     attempt = attempts.begin()
     try:
         return main(words)
+    except Told:
+        return None
     except Exception as error:
         if not shortages.is_shortage(error):
             raise
@@ -131,7 +142,37 @@ def settings_of(attempt: Attempt, shortage: Shortage) -> Settings:
         losses=losses,
         least=2 if attempt.stage == "kto" and "kto" in losses else 1,
         sampled_for=trainer.get("steps_per_generation"),
+        depends=_depends(attempt.stage, trainer),
+        host=shortage.beside_gpu and not trainer.get("use_cpu"),
+        workers=trainer.get("dataloader_num_workers") or 0,
+        eval_group=trainer.get("num_generations_eval") or 1,
+        reference_rows=trainer.get("precompute_ref_batch_size") or batch["rows"],
+        together=_together(attempt.stage, trainer, batch),
     )
+
+
+def _depends(stage: str, trainer: dict[str, Any]) -> tuple[str, ...]:
+    """Flags by which a step depends on how its rows are cut into micro-batches."""
+    found = []
+    if trainer.get("dataloader_drop_last") and stage not in ("ppo", "grpo"):  # those cut whole rollouts
+        found.append("--dataloader_drop_last True")
+    if trainer.get("neftune_noise_alpha"):
+        found.append(f"--neftune_noise_alpha {trainer['neftune_noise_alpha']:g}")
+    if trainer.get("entropy_coef"):
+        found.append(f"--entropy_coef {trainer['entropy_coef']:g}")
+    if trainer.get("use_adaptive_entropy"):
+        found.append("--use_adaptive_entropy True")
+    if (trainer.get("top_entropy_quantile") or 1.0) < 1:
+        found.append(f"--top_entropy_quantile {trainer['top_entropy_quantile']:g}")
+    return tuple(found)
+
+
+def _together(stage: str, trainer: dict[str, Any], batch: dict[str, int]) -> int | None:
+    """Answers that PPO draws at once; other stages draw a whole rollout."""
+    if stage != "ppo":
+        return None
+    answers = batch["rows"] * batch["accumulation"] * (trainer.get("num_mini_batches") or 1)
+    return min(answers, trainer.get("rollout_batch_size") or TOGETHER)
 
 
 def with_flags(words: Iterable[str], flags: dict[str, str], groups: tuple[type, ...] = ()) -> list[str]:
@@ -156,11 +197,15 @@ def with_flags(words: Iterable[str], flags: dict[str, str], groups: tuple[type, 
 def again(words: list[str], remedy: Remedy, failed: Failed) -> list[str]:
     """The command line of the next attempt."""
     flags = dict(remedy.flags)
+    attempt, groups = failed.attempt, tuple(failed.attempt.args.groups)
     if failed.checkpoint is not None and remedy.exact:
-        flags["resume_from_checkpoint"] = "True"
+        flags["resume_from_checkpoint"] = str(failed.checkpoint) if attempt.resumes else "True"
     elif failed.checkpoint is not None:  # another training: it cannot go on from there, and must not replace it
-        flags["output_dir"] = f"{failed.attempt.output}-again"
-    return with_flags(words, flags, tuple(failed.attempt.args.groups))
+        flags["output_dir"] = f"{attempt.output}-again"
+        flags |= {"resume_from_checkpoint": "None"} if "resume_from_checkpoint" in attempt.args.given else {}
+    elif attempt.claimed and attempt.output is not None and checkpoints.numbered(attempt.output):
+        flags["overwrite_output_dir"] = "True"  # one that was not finished
+    return with_flags(words, flags, groups)
 
 
 def _saved(failed: Failed) -> str:
@@ -179,15 +224,22 @@ def sentence(failed: Failed, script: str, words: list[str], tried: list[str]) ->
         lines.append(f"--auto_fit True tried {len(tried)} time{'s' if len(tried) > 1 else ''}: {', '.join(tried)}")
     if failed.shortage.moment == OTHER:
         lines.append("no flag of batches helps here; end what else uses this memory, or take a larger machine")
+        if failed.checkpoint is not None and attempt.args is not None:
+            on = with_flags(words, {"resume_from_checkpoint": str(failed.checkpoint)}, tuple(attempt.args.groups))
+            lines.append(f"then go on from there: {_start()}{shlex.join([script, *on])}")
         return "\n".join(lines)
     if not open_:
-        lines.append("nothing that needs less memory is left to try; take a smaller model, or a larger card")
+        larger = "a larger card" if failed.shortage.gpu else "a machine with more memory"
+        lines.append(f"nothing that needs less memory is left to try; take a smaller model, or {larger}")
         return "\n".join(lines)
-    start = "with the same launcher: " if logs.world_size() > 1 else "python "
-    lines.append(f"try next ({open_[0].why}): {start}{shlex.join([script, *again(words, open_[0], failed)])}")
+    lines.append(f"try next ({open_[0].why}): {_start()}{shlex.join([script, *again(words, open_[0], failed)])}")
     if open_[1:]:
         lines.append(f"and after that, in this order: {', '.join(map(str, open_[1:]))}")
     return "\n".join(lines)
+
+
+def _start() -> str:
+    return "with the same launcher: " if logs.world_size() > 1 else "python "
 
 
 def evaluated(trainer: Any, trained: bool) -> dict[str, float]:
@@ -199,9 +251,10 @@ def evaluated(trainer: Any, trained: bool) -> dict[str, float]:
         try:
             return trainer.evaluate()
         except Exception as error:
-            if not shortages.is_shortage(error) or logs.world_size() > 1:
+            if not shortages.behind(error) or logs.world_size() > 1:
                 raise
-            part = smaller(trainer.args.per_device_eval_batch_size)
+            group = getattr(trainer.args, "num_generations_eval", None) or 1
+            part = smaller(trainer.args.per_device_eval_batch_size, group, group)
             if part is None and not trained:
                 raise
         _free()

@@ -49,6 +49,7 @@ class Setting:
     kernels: bool = True
     width: int = 2
     half: bool = False  # FULL: weights in 16 bits too, not in float32
+    stored: int | None = None  # bytes of a number of an adapter's base, if not `width`
 
     @property
     def tokens(self) -> int:
@@ -86,7 +87,9 @@ def kept(model: Model, setting: Setting) -> tuple[budget.Kept, budget.Kept]:
 def _weights(model: Model, setting: Setting) -> dict[str, float]:
     """Bytes of what is loaded, for all cards together."""
     bits = {QLORA: 4, QLORA8: 8}.get(setting.precision, 16)
-    number = 4 if setting.precision == FULL and not setting.half else setting.width
+    number = setting.stored or setting.width
+    if setting.precision == FULL:
+        number = setting.width if setting.half else 4
     layers = model.shape.layers * model.layer.size(bits, number)
     word, head = model.ends
     head = 0 if setting.stage == "rm" else head
@@ -95,14 +98,15 @@ def _weights(model: Model, setting: Setting) -> dict[str, float]:
     if setting.precision == FULL and setting.stage in ("dpo", "ppo"):
         found["reference model"] = sum(found.values())
     if setting.precision == FULL and not setting.half:
-        found["16-bit copies of weights"] = 2.0 * (model.linear + model.head)
+        found["16-bit copies of weights"] = 2.0 * (model.linear + (0 if setting.stage == "rm" else model.head))
     return found
 
 
 def _trained(model: Model, setting: Setting) -> dict[str, float]:
     """Bytes of adapters, gradients and the optimizer's states, for all cards together."""
     if setting.precision == FULL:
-        number = model.parameters * (setting.width if setting.half else 4)
+        trained = model.parameters - (model.ends[1] if setting.stage == "rm" else 0)
+        number = trained * (setting.width if setting.half else 4)
         return {"gradients": number, "optimizer": budget.optimizer_bytes(setting.optim, number)}
     moving, still = _ADAPTERS.get(setting.stage, (1, 0))
     one = 4.0 * model.lora(setting.lora_r)
@@ -119,6 +123,8 @@ def fixed(model: Model, setting: Setting) -> dict[str, float]:
     if setting.sharding in ("zero2", "fsdp2"):
         cut = ("gradients", "optimizer") if setting.sharding == "zero2" else tuple(parts)
         parts |= {name: parts[name] / setting.gpus for name in cut}
+    if setting.sharding == "ddp":  # torch's DDP copies gradients into buckets that it sends
+        parts["gradients on their way to others"] = parts["gradients"]
     if setting.sharding == "fsdp2":  # two layers, embedding and head are whole at a time
         gathered = 2 * setting.width * model.layer.numbers + setting.width * sum(model.ends)
         parts["weights gathered from others"] = gathered

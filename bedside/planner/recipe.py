@@ -137,6 +137,17 @@ def yaml(plan: Plan, given: dict[str, Any], path: str, planned_by: str) -> str:
     return head + "".join(f"{name}: {_text(value)}\n" for name, value in (given | usual).items())
 
 
+def written_by(argv: list[str]) -> str:
+    """The command that makes a recipe again, without the flag that allowed it to replace one."""
+    kept: list[str] = []
+    dropping = False
+    for word in argv:
+        own = word.startswith("--")
+        dropping = word.split("=")[0] == "--overwrite" or (dropping and not own)
+        kept += [] if dropping else [word]
+    return shlex.join(["python", "plan.py", *kept])
+
+
 def write(text: str, path: str, overwrite: bool) -> None:
     """Write a recipe; ConfigError for a name that is no recipe's, or a file that is there."""
     target = Path(path)

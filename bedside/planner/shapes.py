@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -13,13 +12,16 @@ from types import SimpleNamespace
 from bedside.errors import ConfigError
 from bedside.kernels import budget
 from bedside.memory.sizes import Part
-from bedside.planner.families import CONFIGS, FAMILIES, MIXTURES
+from bedside.planner import names
+from bedside.planner.families import CONFIGS, FAMILIES, PLACES, SAME_SHAPE
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*b", re.IGNORECASE)
-_BY_SIZE = "Qwen/Qwen2.5-"  # whose shapes stand for a size; between them there is nothing nearer
-_BEYOND = {13.0: "meta-llama/Llama-2-13b-hf", 70.0: "meta-llama/Meta-Llama-3-70B", 8.0: "meta-llama/Meta-Llama-3-8B",
-           4.0: "Qwen/Qwen3-4B", 9.0: "01-ai/Yi-1.5-9B", 24.0: "mistralai/Mistral-Small-24B-Base-2501",
-           34.0: "01-ai/Yi-34B"}  # fmt: skip
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bm]?)", re.IGNORECASE)
+_BY_SIZE = "Qwen/Qwen2.5-"  # whose shapes stand for a size, unless another model is known by it
+_BEYOND = {0.6: "Qwen/Qwen3-0.6B", 1.0: "meta-llama/Llama-3.2-1B", 1.7: "Qwen/Qwen3-1.7B", 4.0: "Qwen/Qwen3-4B",
+           6.0: "01-ai/Yi-6B", 8.0: "meta-llama/Meta-Llama-3-8B", 9.0: "01-ai/Yi-1.5-9B",
+           12.0: "mistralai/Mistral-Nemo-Base-2407", 13.0: "meta-llama/Llama-2-13b-hf",
+           24.0: "mistralai/Mistral-Small-24B-Base-2501", 27.0: "google/gemma-2-27b", 34.0: "01-ai/Yi-34B",
+           70.0: "meta-llama/Meta-Llama-3-70B"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def _refuse(name: str, config: dict) -> None:
     kind, experts = config.get("model_type"), _experts(config)
     if experts:
         total, active = experts
-        raise ConfigError(_mixture(name, total / 1e9, active / 1e9))
+        raise ConfigError(names.mixture(name, total / 1e9, active / 1e9))
     if set(config.get("layer_types") or ()) & {"linear_attention", "mamba"} or config.get("kv_lora_rank"):
         raise ConfigError(
             f"{name}: its attention (model_type {kind}) is not that of Llama-shaped decoders, and its memory is not "
@@ -92,17 +94,14 @@ def _experts(config: dict) -> tuple[float, float] | None:
     return rest + layers * count * each, rest + layers * used * each
 
 
-def _mixture(name: str, total: float, active: float) -> str:
-    return (
-        f"{name}: a mixture of experts, {total:.1f} billion parameters of which about {active:.1f} work on one "
-        f"token. All of them lie in memory ({2 * total:.0f} GB in 16 bits). 4-bit loading, LoRA and kernels here are "
-        "made for linear layers, which its experts are not, and none was measured, so it is not planned; take a "
-        "dense model, such as Qwen/Qwen3-8B"
-    )
-
-
 def from_config(config: dict, name: str, told: str) -> Model:
     """The model that a config.json describes; ConfigError for one that is not counted here."""
+    beside = sorted(key for key in ("vision_config", "audio_config") if config.get(key))
+    if beside:
+        raise ConfigError(
+            f"{name}: has parts for images or sound beside its decoder ({', '.join(beside)}), which are not counted "
+            "here; take a text model, or measure a few steps: --max_steps 3"
+        )
     config = config | (config.get("text_config") or {})
     _refuse(name, config)
     heads, hidden = config.get("num_attention_heads"), config.get("hidden_size")
@@ -145,30 +144,20 @@ def _read(path: Path, name: str) -> Model:
     return from_config(config, name, f"read from {path}")
 
 
-def _known(text: str) -> str | None:
-    """The hub name that `text` is, with or without its owner and endings such as -Instruct."""
-    low = text.lower()
-    plain = re.sub(r"-(instruct|chat|base|it|hf|instruct-2507|thinking-2507)$", "", low)
-    names = {name.lower(): name for name in (*CONFIGS, *MIXTURES)}
-    for full, name in list(names.items()):
-        short = full.rpartition("/")[2]
-        names.setdefault(short, name)
-        names.setdefault(short.removesuffix("-it").removesuffix("-hf").removesuffix("-base"), name)
-        names.setdefault(full.removesuffix("-hf").removesuffix("-it"), name)
-    return next((names[key] for key in (low, plain, plain.removesuffix("-hf")) if key in names), None)
-
-
 def _of_size(billions: float) -> Model:
     """The known shape that is nearest to a size, its name told."""
     name = _BEYOND.get(billions)
     if name is None:
-        of = {key: from_config(config, key, "").parameters / 1e9 for key, config in CONFIGS.items()
-              if key.startswith(_BY_SIZE)}  # fmt: skip
-        name = min(of, key=lambda key: abs(of[key] - billions))
-        if not 0.8 < of[name] / billions < 1.25:
+        sizes = {key: from_config(config, key, "").parameters / 1e9 for key, config in CONFIGS.items()}
+        usual = {key: size for key, size in sizes.items() if key.startswith(_BY_SIZE)}
+        for among in (usual, sizes):
+            name = min(among, key=lambda key: abs(among[key] - billions))
+            if 0.8 * billions < sizes[name] < 1.25 * billions:
+                break
+        else:
             raise ConfigError(
                 f"--model_name_or_path {billions:g}B: no known shape is near that size (nearest: {name}, "
-                f"{of[name]:.1f} billion); give a config.json"
+                f"{sizes[name]:.1f} billion); give a config.json"
             )
     return from_config(CONFIGS[name], name, f"{billions:g}B is taken to have the shape of {name}")
 
@@ -190,27 +179,27 @@ def model_of(text: str, cache_dir: str | None = None) -> Model:
     """The model that `text` names: a directory or config.json, a size ("7B"), a well-known name, a hub name whose
     config is in the cache. ConfigError with the nearest name for any other."""
     path = Path(text)
+    if not text.strip():
+        raise ConfigError(
+            "--model_name_or_path: expected a model directory, config.json, hub name, or a size such as 7B"
+        )
     if path.is_file() or (path / "config.json").is_file():
-        return _read(path if path.is_file() else path / "config.json", text)
+        named = str(path.parent) if path.name == "config.json" else text  # what a stage can load
+        return _read(path if path.is_file() else path / "config.json", named)
     if path.is_dir():
         return _under_adapter(path, cache_dir)
     if size := _SIZE.fullmatch(text.strip()):
-        return _of_size(float(size[1]))
+        return _of_size(float(size[1]) / (1000 if size[2].lower() == "m" else 1))
     cached = _cached(text, cache_dir)
     if cached is not None:
         return _read(cached, text)
-    name = _known(text)
-    if name in MIXTURES:
-        raise ConfigError(_mixture(name, *MIXTURES[name]))
-    if name is not None:
-        owner = name.rpartition("/")[0]  # the user's own spelling tells whether it is an -Instruct
-        called = text if "/" in text else f"{owner}/{text}"
-        return from_config(CONFIGS[name], called, f"shape of {name}, known without its files")
-    short = {key.rpartition("/")[2].lower(): key for key in CONFIGS}
-    near = difflib.get_close_matches(text.lower().rpartition("/")[2], short, n=2, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(short[key] for key in near)}? " if near else ""
+    if found := names.known(text):
+        shape, called = found
+        places = None if names.plain(text) in SAME_SHAPE else PLACES.get(shape)  # Phi-3's 4k and 128k have one shape
+        told = f"shape of {shape}, known without its files"
+        return from_config(CONFIGS[shape] | {"max_position_embeddings": places}, called, told)
     raise ConfigError(
-        f"--model_name_or_path {text}: no such directory, not in the cache, and no shape that is known here. {hint}"
-        "Give a config.json, a size such as 7B, or fetch the config: python download_model.py NAME --include "
-        "config.json"
+        f"--model_name_or_path {text}: no such directory, not in the cache, and no shape that is known here. "
+        f"{names.nearest(text)}Give a config.json, a size such as 7B, or fetch the config: python download_model.py "
+        "NAME --include config.json"
     )

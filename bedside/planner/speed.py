@@ -111,15 +111,17 @@ def draw_seconds(model: Model, setting: Setting, card: Card, mean_answer: float)
 
 
 def speed_of(
-    model: Model, setting: Setting, card: Card, mean: float, accumulation: int = 1, epochs: int = 2
-) -> Speed | None:
+    model: Model, setting: Setting, card: Card, mean: float, accumulation: int = 1, epochs: int = 2,
+    tokens: float | None = None,
+) -> Speed | None:  # fmt: skip
     """The speed with rows of `mean` tokens (question and answer together where answers are drawn), `epochs` passes
-    over each rollout; None for a card of which only the memory is known."""
+    over each rollout; None for a card of which only the memory is known. `tokens` of a micro-batch, where they are
+    known, stand for what is assumed of packing and padding."""
     if not (card.tflops and card.bandwidth):
         return None
     longest = setting.length + setting.response
     mean = min(mean, longest)
-    real, tokens = _tokens(model, setting, card, mean)
+    real, tokens = (tokens, round(tokens)) if tokens else _tokens(model, setting, card, mean)
     seconds = update_seconds(model, setting, card, tokens, mean) + _gather_seconds(model, setting, card)
     seconds += _exchange_seconds(model, setting, card) / accumulation
     if setting.precision == FULL:

@@ -11,14 +11,20 @@ _PRECISION = {QLORA: "LoRA on a 4-bit base (QLoRA)", "lora": "LoRA on 16-bit wei
 
 def text(plan: Plan, rows: int, epochs: float, given: dict) -> str:
     """The whole answer: memory, speed, time, settings, command."""
-    return "\n\n".join([_head(plan), _memory(plan), _time(plan, rows, epochs), _settings(plan, given)])
+    return "\n\n".join([told(plan, rows, epochs), recipe.command(plan, given)])
+
+
+def told(plan: Plan, rows: int, epochs: float) -> str:
+    """Memory, speed, time and settings of a plan, whether it fits or not."""
+    return "\n\n".join([_head(plan), _memory(plan), _time(plan, rows, epochs), _settings(plan)])
 
 
 def _head(plan: Plan) -> str:
     model, setting = plan.model, plan.setting
+    fits = "fits" if plan.peak <= limit_of(plan.card) else "does not fit"
     lines = [
-        f"{setting.stage.upper()} of {model.name} ({model.parameters / 1e9:.2f} billion parameters) on "
-        f"{setting.gpus} x {plan.card.name}: fits"
+        f"{setting.stage.upper()} of {model.name} ({_count(model.parameters)} parameters) on "
+        f"{setting.gpus} x {plan.card.name}: {fits}"
     ]
     lines += [f"  {model.told}"] if model.told else []
     if not plan.card.source:
@@ -28,6 +34,10 @@ def _head(plan: Plan) -> str:
     if not fused(model, setting):
         lines.append(f"  counted without the fused kernels: {_why_plain(plan)}")
     return "\n".join(lines)
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e9:.2f} billion" if number >= 1e8 else f"{number / 1e6:.2f} million"
 
 
 def _rates(plan: Plan) -> str:
@@ -45,6 +55,10 @@ def _why_plain(plan: Plan) -> str:
         return "FSDP cuts the weights that they read"
     if not plan.card.bf16:
         return f"{plan.card.name} is older than Ampere, where they are used in part only"
+    if setting.dropout > 0:
+        return f"--lora_dropout {setting.dropout:g}; they are for 0"
+    if not setting.kernels:
+        return "they are switched off"
     return "they do not know this family"
 
 
@@ -54,7 +68,8 @@ def _memory(plan: Plan) -> str:
     rows.append(("left on the card", plan.card.bytes - CONTEXT - plan.peak))
     wide = max(len(name) for name, _ in rows)
     lines = ["memory of a card at the worst moment, in GB of 10^9 bytes"]
-    lines += [f"  {name:<{wide}}  {size / 1e9:7.2f}" for name, size in rows]
+    digits = 2 if plan.peak >= 1e9 else 4
+    lines += [f"  {name:<{wide}}  {size / 1e9:9.{digits}f}" for name, size in rows]
     lines.append(f"  planned with {limit_of(plan.card) / 1e9:.2f}: the rest is for fragments and surprises")
     return "\n".join(lines)
 
@@ -89,7 +104,7 @@ def _hours(hours: float) -> str:
     return f"{60 * hours:.0f} min" if hours >= 1 / 30 else f"{3600 * hours:.0f} s"
 
 
-def _settings(plan: Plan, given: dict) -> str:
+def _settings(plan: Plan) -> str:
     setting, layers = plan.setting, plan.model.shape.layers
     if setting.whole == layers:
         kept = "no layer checkpointed"
@@ -105,4 +120,4 @@ def _settings(plan: Plan, given: dict) -> str:
     words += ["gradients and states in shards"] if setting.sharding == "zero2" else []
     batch = f"{setting.rows} x {plan.accumulation} accumulated"
     batch += f" x {setting.gpus} cards" if setting.gpus > 1 else ""
-    return f"settings: {', '.join(words)}; batch {batch}\n\n{recipe.command(plan, given)}"
+    return f"settings: {', '.join(words)}; batch {batch}"

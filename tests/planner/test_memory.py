@@ -64,6 +64,42 @@ def test_shards_are_a_part_of_what_is_cut():
     assert all_cut["weights gathered from others"] > 2e9
 
 
+def test_ddp_holds_gradients_twice():
+    one = memory.fixed(SEVEN, Setting())
+    two = memory.fixed(SEVEN, Setting(gpus=2, sharding="ddp"))
+    assert sum(two.values()) - sum(one.values()) == one["gradients"] == 4 * SEVEN.lora(8)
+
+
+def test_a_reward_model_in_full_trains_no_head_over_words():
+    full, rm = (memory.fixed(SEVEN, Setting(stage, FULL)) for stage in ("sft", "rm"))
+    head = 152064 * 3584
+    assert full["gradients"] - rm["gradients"] == 4 * head
+    assert full["16-bit copies of weights"] - rm["16-bit copies of weights"] == 2 * head
+
+
+@pytest.mark.parametrize("stage", memory.STAGES)
+@pytest.mark.parametrize("precision", ["qlora", LORA, FULL])
+@pytest.mark.parametrize("name", ["Qwen2.5-7B", "google/gemma-2-9b", "Qwen3-4B"])
+def test_more_takes_more(name, precision, stage):
+    """More rows, longer ones, a larger rank take no less; shards and every way to save take no more."""
+    if stage == "ppo" and precision == FULL:
+        pytest.skip("refused")
+    model, samples = shapes.model_of(name), stage in memory.SAMPLING
+    for rows, length in ((1, 512), (4, 2048), (8, 8192)):
+        one = Setting(stage, precision, rows, length, 512 if samples else 0, sampled=8 if samples else 0)
+        here = memory.peak(model, one)
+        assert sum(memory.parts(model, one).values()) == pytest.approx(here)
+        for more in ({"rows": 2 * rows}, {"length": 2 * length}, {"lora_r": 64}, {"kernels": False},
+                     {"gpus": 2, "sharding": "ddp"}):  # fmt: skip
+            assert memory.peak(model, replace(one, **more)) >= here, more
+        for less in ({"offload": True}, {"embedding_on_host": True}):
+            assert memory.peak(model, replace(one, **less)) <= here, less
+        plain = replace(one, kernels=False, gpus=8)
+        shards = memory.peak(model, replace(plain, sharding="fsdp2"))
+        assert shards < memory.peak(model, replace(plain, sharding="ddp"))
+        assert shards <= memory.peak(model, replace(plain, gpus=2, sharding="fsdp2"))
+
+
 def test_stages_hold_what_they_hold():
     fixed = {stage: memory.fixed(SEVEN, Setting(stage, length=512, response=512 if stage == "ppo" else 0))
              for stage in ("sft", "rm", "dpo", "ppo")}  # fmt: skip

@@ -69,10 +69,18 @@ def test_a_recipe_is_written_once(tmp_path, capsys):
     assert f"#   python plan.py {shlex.join(argv)}\n" in text
     with pytest.raises(ConfigError, match="is there already; choose another name, or add --overwrite True"):
         plan.main(argv)
-    printed(capsys, *argv, "--overwrite", "True")
-    assert path.read_text(encoding="utf-8") == text
+    for asked in (["--overwrite", "True"], ["--overwrite", "true"], ["--overwrite=True"]):
+        printed(capsys, *argv, *asked)
+        assert path.read_text(encoding="utf-8") == text  # the command in its head makes it anew
     with pytest.raises(ConfigError, match="expected a name that ends in .yaml"):
         plan.main([*argv[:-1], str(tmp_path / "mine.txt")])
+
+
+def test_rows_that_are_longer_than_the_model_are_told(capsys, monkeypatch):
+    told = []
+    monkeypatch.setattr(plan.logs, "warn", told.append)
+    printed(capsys, "--model_name_or_path", "Llama-2-7b", "--gpu", "4090", "--max_length", "8192")
+    assert told == ["rows of 8192 tokens: the model has 4096 places"]
 
 
 def test_there_is_a_recipe_for_each_card_and_stage():
