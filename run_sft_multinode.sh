@@ -24,7 +24,7 @@ fail() {
 
 whole_number() {  # NAME VALUE LEAST
     case $2 in
-        '' | *[!0-9]*) fail "$1=$2: expected a whole number" ;;
+        '' | *[!0-9]* | 0?*) fail "$1=$2: expected a whole number" ;;    # 08 is no number to every shell
     esac
     [ "$2" -ge "$3" ] || fail "$1=$2: expected at least $3"
 }
@@ -50,7 +50,10 @@ whole_number GPUS "$GPUS" 1
 whole_number MASTER_PORT "$MASTER_PORT" 1024
 [ "$NODE_RANK" -lt "$NNODES" ] || fail "NODE_RANK=$NODE_RANK: expected 0 to $((NNODES - 1)), because NNODES=$NNODES"
 [ "$MASTER_PORT" -le 65535 ] || fail "MASTER_PORT=$MASTER_PORT: expected 1024 to 65535"
-[ -f "accelerate/${SHARDS}_multinode.yaml" ] || fail "SHARDS=$SHARDS: expected ddp, fsdp2 or zero3"
+case $SHARDS in
+    ddp | fsdp2 | zero3) ;;
+    *) fail "SHARDS=$SHARDS: expected ddp, fsdp2 or zero3" ;;
+esac
 if [ "${SLURM_NTASKS_PER_NODE:-1}" != 1 ] || [ "${SLURM_LOCALID:-0}" != 0 ]; then
     fail "SLURM starts several tasks on this machine; one is wanted, which starts the processes: --ntasks-per-node 1"
 fi

@@ -4,6 +4,7 @@ sh run_tests.sh            everything
 sh run_tests.sh -k sft     what has sft in its name
 """
 
+import gc
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
 
 _MAIN = sys.modules["__main__"]
+_FROZEN = [0]  # the number of modules when objects were last set aside
 _SENTENCES = [
     "The patient has had a fever and a cough for three days. What should be done?",
     "First measure the temperature, then listen to the chest.",
@@ -34,6 +36,23 @@ _SENTENCES = [
 def repo() -> Path:
     """The repository's root."""
     return REPO
+
+
+@pytest.fixture(autouse=True)
+def _imports_are_set_aside():
+    """A trainer asks for a full collection when it ends, which walks every object of torch, transformers and trl for
+    half a second. They stay anyway: the collector need not look at them again."""
+    if len(sys.modules) > _FROZEN[0] + 100:
+        gc.collect()
+        gc.freeze()
+        _FROZEN[0] = len(sys.modules)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _imports_are_let_go():
+    """At the end, so that nothing is told of as never freed."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

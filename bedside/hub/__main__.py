@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     logs.setup()
     if len(args.directory or []) != 1 or not args.hub_model_id:
         raise ConfigError("expected one directory and a name: python -m bedside.hub DIR --hub_model_id OWNER/NAME")
+    if wrong := push.name_problem(args.hub_model_id):
+        raise ConfigError(wrong)
     directory = str(args.directory[0])
     items = parcel.pack(directory)
     why = lineage.damage(directory)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def pack(directory: Path | str) -> list[Item]:
         raise ConfigError(
             f"{directory}: holds no weights in safetensors; give a directory that a stage or a merge wrote"
         )
-    return [*items, Item(LINEAGE, _json(_sealed(manifest, items)))]
+    return [*items, Item(LINEAGE, _json(_sealed(manifest, items, directory)))]
 
 
 def only_here(directory: Path | str) -> str | None:
@@ -106,8 +107,8 @@ def _ledger(found: dict) -> dict:
     return found | {"files": files}
 
 
-def _sealed(manifest: dict, items: list[Item]) -> dict:
-    """The manifest that vouches for these files and no others, without absolute paths."""
+def _sealed(manifest: dict, items: list[Item], directory: Path) -> dict:
+    """The manifest that vouches for these files and no others, without paths that tell of this machine."""
     changed = {
         item.name: [len(item.content), hashlib.sha256(item.content).hexdigest()]
         for item in items
@@ -115,18 +116,26 @@ def _sealed(manifest: dict, items: list[Item]) -> dict:
     }
     names = {item.name for item in items}
     files = {name: changed.get(name, seal) for name, seal in manifest.get("files", {}).items() if name in names}
-    return _without_paths({**manifest, "files": {}}) | {"files": files}
+    return _without_paths({**manifest, "files": {}}, directory) | {"files": files}
 
 
-def _without_paths(value: Any) -> Any:
-    """The same with every text that is an absolute path cut to its last part."""
+def _without_paths(value: Any, directory: Path) -> Any:
+    """The same with every text that is an absolute path, or a relative one that says as much, cut to its last part."""
     if isinstance(value, dict):
-        return {key: _without_paths(held) for key, held in value.items()}
+        return {key: _without_paths(held, directory) for key, held in value.items()}
     if isinstance(value, list):
-        return [_without_paths(held) for held in value]
-    if isinstance(value, str) and _OF_A_MACHINE.match(value):
+        return [_without_paths(held, directory) for held in value]
+    if isinstance(value, str) and (_OF_A_MACHINE.match(value) or _leaves(value, directory)):
         return _last(value)
     return value
+
+
+def _leaves(place: str, directory: Path) -> bool:
+    """Whether a relative path climbs so far that the rest of it is an absolute one: "../../home/li/models/base"."""
+    if not re.match(r"\.\.[\\/]", place):
+        return False
+    here = os.path.abspath(directory)
+    return len(Path(os.path.commonpath([here, os.path.normpath(os.path.join(here, place))])).parts) <= 2
 
 
 def _is_path(place: str) -> bool:

@@ -7,6 +7,7 @@ last, so that half of an upload is never taken for a whole one.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,9 +50,22 @@ class Wish:
         return shlex.join(words + (["--source", self.source] if self.source != "huggingface" else []))
 
 
+_NAME = re.compile(r"(?=[^/]+(/[^/]{1,96})?$)\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with a repository's name, before any hub is asked."""
+    if _NAME.fullmatch(name) and ".." not in name and "--" not in name and not name.endswith((".", "-", ".git")):
+        return None
+    address = re.fullmatch(r"(?:https?://)?(?:www\.)?[\w-]+(?:\.\w+)+/(?:models/)?([\w.-]+/[\w.-]+)/?", name)
+    hint = f"; is it {address[1]}?" if address else ""
+    return f"--hub_model_id {name}: not a name on a hub; expected OWNER/NAME, of letters, digits and . _ -{hint}"
+
+
 def problems(trainer: dict[str, Any]) -> list[str]:
     """What of these flags cannot be done; each with what can."""
-    found = []
+    named = trainer.get("hub_model_id")
+    found = [wrong] if named and (wrong := name_problem(str(named))) else []
     if trainer.get("hub_strategy") not in (None, "end"):
         found.append(
             f"--hub_strategy {trainer['hub_strategy']}: the finished model is sent, never checkpoints with their "
@@ -78,6 +92,8 @@ def ready(wish: Wish | None) -> Wish | None:
     """Make the repository, before hours are spent; returns the wish with its full name. Rank 0 only; ConfigError."""
     if wish is None or logs.rank() != 0:
         return wish
+    if wrong := name_problem(wish.repo):  # the output directory's name, where none was given
+        raise ConfigError(wrong)
     full = _SOURCES[wish.source][0](wish)
     logs.info(f"the finished model will be sent to {full.repo} ({full.seen_by()}, {full.source})")
     return full

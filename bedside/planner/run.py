@@ -104,7 +104,7 @@ def setting_of(
         embedding_on_host=fast.embedding_on_host and machine.gpu,
         mlp_tile=fast.mlp_tile if machine.gpu else None,
         optim=str(getattr(trainer["optim"], "value", trainer["optim"])),
-        dropout=adapter.lora_dropout if not full else 0.0,
+        dropout=0.0 if full or stage == "ppo" or trainer.get("disable_dropout") else adapter.lora_dropout,
         gpus=machine.processes,
         sharding=_SHARDING[machine.kind],
         sampled=_sampled(stage, trainer, rows) if stage in SAMPLING else 0,

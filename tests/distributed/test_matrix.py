@@ -1,6 +1,7 @@
 """Which way of training works under which launcher: every cell of the table in docs/distributed.md. gloo, on a CPU.
 
-One launch runs always; BEDSIDE_ALL_LAUNCHERS=1 runs all of the table and prints it.
+BEDSIDE_ALL_LAUNCHERS=1 runs all of the table and prints it; what runs always, a 4-bit base in shards among it, is in
+test_shards.py.
 
 sh run_tests.sh tests/distributed/test_matrix.py
 """
@@ -11,9 +12,10 @@ import re
 import pytest
 
 from bedside import lineage
-from tests.distributed.test_launchers import ALL, can, launch
 from tests.resume import toys
 from tests.stages.files import losses
+
+from .launches import ALL, can, launch
 
 STAGES = ("pt", "sft", "rm", "dpo", "orpo", "kto", "grpo", "ppo")
 METHODS = {"LoRA": (), "QLoRA": ("--qlora", "True"), "every parameter": ("--use_peft", "False")}
@@ -23,8 +25,6 @@ MORE = {
     "grpo": ("--beta", "0.1"),
     "ppo": ("--max_grad_norm", "0"),
 }
-# What runs always: a 4-bit base cut into shards.
-ALWAYS = [("fsdp2", "QLoRA", ("sft", "ppo"))]
 # 4-bit codes are one number in one process and in two, so the loss is what rounding leaves.
 LOSS = 2e-5
 
@@ -92,14 +92,6 @@ def check(table: dict[str, str], config: str, method: str) -> None:
             assert expected in cell, f"{stage}: {cell}"
         else:
             assert float(cell) <= LOSS, f"{stage}: {cell}"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("config", "method", "stages"), ALWAYS)
-def test_a_4_bit_base_trains_in_shards_as_in_one_process(argv, alone, tmp_path, config, method, stages):
-    table = cells(config, method, stages, argv, alone, tmp_path)
-    check(table, config, method)
-    assert not any(cell.startswith("refused") for cell in table.values())
 
 
 @pytest.mark.skipif(not ALL, reason="BEDSIDE_ALL_LAUNCHERS=1 runs the whole table")

@@ -11,10 +11,7 @@ import sys
 import pytest
 import yaml
 
-from bedside import lineage
-from tests.distributed.test_launchers import ALL, REPO, can
-from tests.resume import toys
-from tests.stages.files import losses
+from .launches import ALL, REPO, SHARDED, can, check
 
 # As little as the script needs: nothing of the scheduler or the shell that runs the tests.
 BARE = {"PATH": os.environ["PATH"], "DRY_RUN": "1"}
@@ -114,32 +111,23 @@ def test_what_cannot_work_is_refused_before_anything_is_started(change, sentence
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ddp", "fsdp2", "zero3"] if ALL else ["ddp"])
-def test_two_machines_train_the_same_model_as_one_process(tmp_path, tiny_model_dir, name):
+def test_two_machines_train_the_same_model_as_one_process(alone, argv, tmp_path, name):
     if not can(name):
         pytest.skip("DeepSpeed is not installed")
-    data = toys.write("sft", tmp_path, 16)
-
-    def words(output, rows):
-        return ["supervised_finetuning.py", *toys.flags(
-            "sft", tiny_model_dir, data, output, "--dtype", "float32", "--lora_dropout", "0", "--max_steps", "2",
-            "--per_device_train_batch_size", rows,
-        )]  # fmt: skip
-
+    two = tmp_path / "two"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"accelerate/{name}_multinode.yaml",
               "--num_machines", "2", "--num_processes", "2", "--main_process_ip", "127.0.0.1", "--main_process_port",
               str(20000 + (os.getpid() + 77) % 9000)]  # fmt: skip
     machines = [
         subprocess.Popen(
-            [*launch, "--machine_rank", str(rank), *words(tmp_path / "two", "1")], cwd=REPO, env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [*launch, "--machine_rank", str(rank), "supervised_finetuning.py", *argv("sft", two, 2)], cwd=REPO,
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         ) for rank in (0, 1)
     ]  # fmt: skip
     said = [machine.communicate(timeout=900)[0] for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], said[0][-3000:] + said[1][-3000:]
     # Both tell their losses (--log_on_each_node False: machine 0 alone); machine 0 tells what is trained and saved.
-    assert "2 process(es) = 4" in said[0] and f"saved {tmp_path / 'two'}/" in said[0]
+    assert "2 process(es) = 4" in said[0] and f"saved {two}/" in said[0]
     assert "process(es)" not in said[1] and "saved" not in said[1]
-    subprocess.run([sys.executable, *words(tmp_path / "one", "2")], cwd=REPO, env=environment, check=True)
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
-    assert lineage.damage(tmp_path / "two") is None and lineage.read(tmp_path / "two")["world"]["size"] == 2
+    check(two, alone("sft"), name not in SHARDED)

@@ -1,5 +1,7 @@
 """The input embedding in host memory: the same numbers, out of the way of devices, DDP and optimizers.
 
+Two processes train with it in tests/distributed/test_launchers.py.
+
 sh run_tests.sh tests/kernels/test_host_embedding.py
 """
 
@@ -188,34 +190,3 @@ def test_a_card_that_cannot_address_the_host_is_said_once(said):
     assert host_embedding._as_seen_from(card, pinned) is None
     assert host_embedding._as_seen_from(torch.device("cpu"), tiny().get_input_embeddings().weight) is None
     assert said == []
-
-
-def test_two_processes_train_with_it(tmp_path):
-    """DDP passes over what is no parameter: gradients are those of one process with both rows."""
-    import subprocess
-    import sys
-
-    script = tmp_path / "two.py"
-    script.write_text(
-        "import os, sys, torch, torch.distributed as dist\n"
-        "sys.path[:0] = sys.argv[1:3]\n"
-        "import test_host_embedding as t\n"
-        "from bedside.kernels import host_embedding\n"
-        "dist.init_process_group('gloo')\n"
-        "torch.manual_seed(0)\n"
-        "model = t.with_adapter(t.tiny())\n"
-        "alone = t.with_adapter(t.tiny()); alone.load_state_dict(model.state_dict())\n"
-        "_, expected = t.step(alone)\n"
-        "assert host_embedding.install(model)\n"
-        "both = torch.nn.parallel.DistributedDataParallel(model)\n"
-        "row = t.IDS[dist.get_rank()][None]\n"
-        "both(input_ids=row, labels=row).loss.backward()\n"
-        "for name, p in model.named_parameters():\n"
-        "    assert not p.requires_grad or torch.allclose(p.grad, expected[name], atol=1e-6), name\n"
-        "print('equal')\n",
-        encoding="utf-8",
-    )
-    here = os.path.dirname(os.path.abspath(__file__))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    done = subprocess.run([*command, os.getcwd(), here], capture_output=True, text=True, check=False)
-    assert done.stdout.count("equal") == 2, done.stderr[-2000:]

@@ -78,6 +78,14 @@ def test_launchers(kind, sharding):
     assert (found.gpus, found.sharding) == (2, sharding)
 
 
+def test_dropout_that_a_stage_switches_off():
+    wish = parsed(None, {"lora_dropout": 0.05})
+    assert setting(wish).dropout == 0.05
+    assert setting(wish, "dpo", {"disable_dropout": True}).dropout == 0.0
+    assert setting(wish, "dpo", {"disable_dropout": False}).dropout == 0.05
+    assert setting(wish, "ppo", {"response_length": 50}).dropout == 0.0
+
+
 def test_kto_is_refused():
     with pytest.raises(ConfigError, match="kto is not planned yet"):
         setting(stage="kto")

@@ -4,10 +4,7 @@ sh run_tests.sh tests/stages/test_orpo.py
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -165,28 +162,3 @@ def test_a_wrong_flag_is_a_sentence(tiny_model_dir, pairs_file, tmp_path, more, 
 def test_rows_of_another_stage_are_refused_before_anything_is_loaded(tiny_model_dir, sft_file, tmp_path):
     with pytest.raises(DataError, match="train.jsonl:1: E_SCHEMA .*expected chosen and rejected"):
         orpo_training.main(flags(tiny_model_dir, sft_file, tmp_path / "out"))
-
-
-@pytest.mark.slow
-def test_two_processes_take_the_same_steps_as_one(tiny_model_dir, pairs_file, tmp_path):
-    """Seven held-out pairs on two processes: one row fills up the last batch, and must not be counted twice."""
-    more = ("--dtype", "float32", "--max_steps", "3", "--validation_split_percentage", "35", "--lora_dropout", "0")
-    one = flags(tiny_model_dir, pairs_file, tmp_path / "one", *more, "--per_device_train_batch_size", "4",
-                "--per_device_eval_batch_size", "2")  # fmt: skip
-    orpo_training.main(one)
-    two = flags(tiny_model_dir, pairs_file, tmp_path / "two", *more, "--per_device_eval_batch_size", "1",
-                "--ddp_find_unused_parameters", "False")  # fmt: skip
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617"]
-    done = subprocess.run(
-        [*launcher, "orpo_training.py", *two], capture_output=True, text=True, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [[line for line in history(tmp_path / name) if "loss" in line] for name in ("one", "two")]
-    for first, second in zip(*lines, strict=True):
-        for name in ("loss", "nll_loss", "rewards/accuracies", "rewards/margins", "log_odds_ratio"):
-            assert second[name] == pytest.approx(first[name], abs=1e-5), name
-    found = [metrics(tmp_path / name) for name in ("one", "two")]
-    for name in ("eval_loss", "eval_rewards/accuracies", "eval_nll_loss", "heldout_margin"):
-        assert found[1][name] == pytest.approx(found[0][name], abs=1e-5), name
-    assert found[0]["eval_rewards/accuracies"] in [n / 7 for n in range(8)]

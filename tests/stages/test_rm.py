@@ -4,12 +4,8 @@ sh run_tests.sh tests/stages/test_rm.py
 """
 
 import json
-import math
-import os
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -302,32 +298,3 @@ def test_a_head_that_was_lost_is_noticed(run, pairs_file, tmp_path):
     argv = flags(lineage.resolve(str(first)).base, pairs_file, tmp_path / "out", "--peft_path", str(broken))
     with pytest.raises(LineageError, match="a reward model without its head"):
         reward_modeling.main(argv)
-
-
-# --- several processes ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_two_processes_are_one_with_twice_the_batch(tiny_model_dir, pairs_file, tmp_path):
-    shared = ["--dtype", "float32", "--max_steps", "3", "--learning_rate", "1e-3", "--validation_split_percentage",
-              "25", "--per_device_eval_batch_size", "2", "--center_rewards_coefficient", "0.01",
-              "--lora_dropout", "0"]  # fmt: skip
-    one = flags(tiny_model_dir, pairs_file, tmp_path / "one", *shared, "--per_device_train_batch_size", "4")
-    reward_modeling.main(one)
-    two = flags(tiny_model_dir, pairs_file, tmp_path / "two", *shared, "--ddp_find_unused_parameters", "False",
-                "--device_map", "auto", "--ddp_timeout", "30000")  # fmt: skip
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29633"]
-    done = subprocess.run(
-        [*launcher, "reward_modeling.py", *two], capture_output=True, text=True, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), abs=1e-5)
-    first, second = metrics(tmp_path / "one"), metrics(tmp_path / "two")
-    # 5 held-out pairs in 2 x 2 rows: the last batch is filled up with rows that must not count.
-    assert first["reward"]["accuracy"] == second["reward"]["accuracy"]
-    assert first["reward"]["accuracy"]["pairs"] == 5
-    for name in ("eval_loss", "eval_margin", "eval_mean_reward"):
-        assert first[name] == pytest.approx(second[name], abs=1e-5)
-    assert math.isclose(first["reward"]["length_correlation"], second["reward"]["length_correlation"], abs_tol=1e-3)
-    assert lineage.damage(tmp_path / "two") is None
