@@ -127,9 +127,11 @@ class TaskTrainer:
                     launch.cut_into_shards(self),
                 )  # fmt: skip
         except torch.OutOfMemoryError:
+            batch = "--per_device_train_batch_size, --gradient_accumulation_steps"
+            lower = batch if was_training else "--per_device_eval_batch_size"
             raise ConfigError(
-                f"the GPU's memory does not hold {len(ids)} answers that are sampled at once; lower "
-                "--per_device_train_batch_size, --gradient_accumulation_steps or --max_completion_length"
+                f"the GPU's memory does not hold {len(ids)} answers that are sampled at once; lower {lower} or "
+                "--max_completion_length"
             ) from None
         finally:
             self.model.train(was_training)

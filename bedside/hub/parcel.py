@@ -131,7 +131,7 @@ def _without_paths(value: Any, directory: Path) -> Any:
 
 
 def _leaves(place: str, directory: Path) -> bool:
-    """Whether a relative path climbs so far that the rest of it is an absolute one: "../../home/li/models/base"."""
+    """Whether a relative path climbs so far that the rest of it is an absolute one: "../../srv/li/models/base"."""
     if not re.match(r"\.\.[\\/]", place):
         return False
     here = os.path.abspath(directory)

@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -123,9 +124,13 @@ def test_a_server_that_dies_leaves_what_is_written_and_the_same_command_goes_on(
 def test_a_run_that_is_killed_goes_on_to_the_same_file(asked, tmp_path, repo, sign):
     output, whole = tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
 
+    killed, ended = threading.Event(), threading.Event()
+
     def slow(handler, body):
-        # What is asked while the run is being killed takes long: on a busy machine it would end before.
-        time.sleep(0.05 if len(server.asked) < 9 else 0.8)
+        # The ninth answer waits for the signal, and then a while: however busy the machine, the run cannot end before.
+        if len(server.asked) >= 9 and not ended.is_set():
+            killed.wait(60)
+            ended.wait(0.8)
         echo(handler, body)
 
     with running(slow) as server:
@@ -136,7 +141,9 @@ def test_a_run_that_is_killed_goes_on_to_the_same_file(asked, tmp_path, repo, si
             assert process.poll() is None
             time.sleep(0.005)
         process.send_signal(sign)
+        killed.set()
         told = process.communicate(timeout=30)[1]
+        ended.set()
         assert process.returncode == (-9 if sign == signal.SIGKILL else 130)
         assert sign == signal.SIGKILL or "stopped by Ctrl-C; what was saved so far is intact" in told
         with output.open("a") as stream:

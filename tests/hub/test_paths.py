@@ -28,7 +28,7 @@ def sent(model, **manifest) -> dict:
 
 
 def test_a_path_that_climbs_to_the_root_is_cut_and_a_neighbour_is_kept(model):
-    far = "../" * len(model.parts) + "home/dr.li/models/base"
+    far = "../" * len(model.parts) + "srv/dr.li/models/base"
     found = sent(model, load={"base": {"path": far}}, parents=[{"path": "../outputs-pt"}], args={"data": "data/sft"})
     assert found["load"]["base"]["path"] == "base"
     assert found["parents"] == [{"path": "../outputs-pt"}]

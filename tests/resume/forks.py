@@ -165,9 +165,13 @@ def serve() -> None:
                  "GRPOTrainer"):  # fmt: skip
         getattr(trl, name)
     sys.path.insert(0, str(REPO))
+    from bedside import trainer_flags
+
     for script in STAGES:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(script)
+    for config in trainer_flags.CONFIGS:  # half a second of reading trl's source, which each child would spend
+        trainer_flags.flags_of(config)
     gc.freeze()  # what is imported stays: a child need not look at it again
     for line in sys.stdin:
         request = json.loads(line)
