@@ -100,7 +100,12 @@ def batches(wish: Wish) -> list[tuple[int, int]]:
                 f"step; expected one of {', '.join(str(n) for n in range(1, each + 1) if each % n == 0)}"
             )
         return [(wish.rows, each // wish.rows)]
-    return [(rows, each // rows) for rows in range(1, each + 1) if each % rows == 0]
+    return [(rows, each // rows) for rows in range(min(each, _together(wish)), each + 1) if each % rows == 0]
+
+
+def _together(wish: Wish) -> int:
+    """Rows of a micro-batch at least: KTO compares the answers of one."""
+    return 2 if wish.stage == "kto" else 1
 
 
 def settings(
@@ -190,7 +195,7 @@ def _chosen(plans: list[Plan]) -> Plan | None:
 
 def least(model: Model, card: Card, wish: Wish, length: int) -> Setting:
     """The setting that needs the least memory, on one row."""
-    plain = replace(wish, rows=None, batch=wish.gpus)
+    plain = replace(wish, rows=None, batch=wish.gpus * _together(wish))
     tried = [
         setting
         for precision in precisions(wish)

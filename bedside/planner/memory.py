@@ -15,9 +15,9 @@ from bedside.planner.shapes import Model
 CONTEXT = FIXED["GPU"]  # bytes that CUDA and its libraries take outside torch's allocator
 QLORA, QLORA8, LORA, FULL = "qlora", "qlora8", "lora", "full"
 PAIRS, SAMPLING = ("rm", "dpo", "orpo"), ("ppo", "grpo")
-STAGES = ("sft", "pt", *PAIRS, *SAMPLING)
+STAGES = ("sft", "pt", *PAIRS, "kto", *SAMPLING)
 # Adapters that a stage holds: those that are trained, and those that stay as they are (reference, reward).
-_ADAPTERS = {"dpo": (1, 1), "ppo": (2, 2)}
+_ADAPTERS = {"dpo": (1, 1), "kto": (1, 1), "ppo": (2, 2)}
 _COPIES = (
     32  # bytes for each word of the vocabulary and answer while a token is drawn, a float64 cumulated sum included
 )
@@ -95,7 +95,7 @@ def _weights(model: Model, setting: Setting) -> dict[str, float]:
     head = 0 if setting.stage == "rm" else head
     there = head if setting.embedding_on_host and model.ends[1] else word + head
     found = {"weights of layers": layers, "embeddings and head": number * (there + model.norm)}
-    if setting.precision == FULL and setting.stage in ("dpo", "ppo"):
+    if setting.precision == FULL and setting.stage in ("dpo", "kto", "ppo"):
         found["reference model"] = sum(found.values())
     if setting.precision == FULL and not setting.half:
         found["16-bit copies of weights"] = 2.0 * (model.linear + (0 if setting.stage == "rm" else model.head))

@@ -14,7 +14,7 @@ from bedside.planner.memory import FULL, LORA, QLORA, SAMPLING
 
 SCRIPTS = {
     "pt": "pretraining.py", "sft": "supervised_finetuning.py", "rm": "reward_modeling.py", "dpo": "dpo_training.py",
-    "orpo": "orpo_training.py", "ppo": "ppo_training.py", "grpo": "grpo_training.py",
+    "orpo": "orpo_training.py", "kto": "kto_training.py", "ppo": "ppo_training.py", "grpo": "grpo_training.py",
 }  # fmt: skip
 _DATA = {"pt": "data/pretrain", "sft": "data/sft", "ppo": "data/grpo", "grpo": "data/grpo"}
 
@@ -26,11 +26,20 @@ _USUAL: dict[str, dict[str, Any]] = {
     "rm": {"learning_rate": "5.0e-5", "lr_scheduler_type": "cosine", "warmup_ratio": 0.05},
     "dpo": {"learning_rate": "5.0e-6", "lr_scheduler_type": "cosine", "warmup_ratio": 0.1, "beta": 0.1},
     "orpo": {"learning_rate": "2.0e-5", "lr_scheduler_type": "cosine", "warmup_ratio": 0.1},
+    "kto": {"learning_rate": "5.0e-6", "lr_scheduler_type": "cosine", "warmup_ratio": 0.1, "beta": 0.1},
     "ppo": {"learning_rate": "1.0e-5", "critic_learning_rate": "5.0e-5", "lr_scheduler_type": "constant_with_warmup",
             "warmup_ratio": 0.05, "kl_coef": 0.05},
     "grpo": {"learning_rate": "1.0e-5", "lr_scheduler_type": "constant_with_warmup", "warmup_ratio": 0.05},
 }  # fmt: skip
-_FULL_RATES = {"pt": "2.0e-5", "sft": "2.0e-5", "rm": "1.0e-5", "dpo": "1.0e-6", "orpo": "5.0e-6", "grpo": "1.0e-6"}
+_FULL_RATES = {
+    "pt": "2.0e-5",
+    "sft": "2.0e-5",
+    "rm": "1.0e-5",
+    "dpo": "1.0e-6",
+    "orpo": "5.0e-6",
+    "kto": "1.0e-6",
+    "grpo": "1.0e-6",
+}
 _SAVING = {"logging_steps": 10, "save_steps": 100, "save_total_limit": 3}
 
 

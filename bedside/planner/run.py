@@ -17,6 +17,7 @@ from bedside.planner.shapes import Model
 
 _ANSWER = {"ppo": "response_length", "grpo": "max_completion_length"}
 _COLUMNS = ("input_ids", "chosen_ids", "rejected_ids", "prompt_ids")
+_ANSWERS = "completion_ids"
 _PARTS = "seq_lengths"  # of the documents in a packed row
 _SHARDING = {"single": "none", "ddp": "ddp", "zero1": "ddp", "zero2": "zero2", "zero3": "fsdp2", "fsdp": "fsdp2"}
 
@@ -47,6 +48,8 @@ def rows_of(dataset: Any) -> Rows:
 
     table = dataset.data.table
     sizes = [compute.list_value_length(table[name]) for name in _COLUMNS if name in table.column_names]
+    if _ANSWERS in table.column_names:  # question and answer stand apart, and are one row
+        sizes = [compute.add(sizes[0], compute.list_value_length(table[_ANSWERS]))]
     if not sizes:
         raise ConfigError(f"no plan: the rows have none of the columns {', '.join(_COLUMNS)}")
     total = sum(compute.sum(size).as_py() or 0 for size in sizes)

@@ -25,6 +25,8 @@ _ANSWERED = 0.7  # of a row's tokens are trained on, so that the head is compute
 _SPREAD = 0.7  # mean context of a token, as a share of the mean length of rows of medical dialogues
 _DECODE = 2.4e-3  # seconds of the host for a layer and token drawn, whatever the number of answers
 _PADDING = 0.37  # 8 rows of medical dialogues, padded to the longest, are 0.46 full
+# Forward passes beside that which is trained: the reference; of KTO policy and reference on mismatched answers too.
+_BESIDE = {"dpo": 1, "kto": 3}
 _OPTIMIZER = 28  # bytes that an Adam step reads and writes for a number
 
 
@@ -45,7 +47,7 @@ class Speed:
 def _passes(model: Model, setting: Setting) -> tuple[float, float]:
     """`(forward passes, backward passes)` over the layers for each micro-batch; a full one is two products."""
     again = 1 - setting.whole / model.shape.layers
-    forward = 1 + again + (1 if setting.stage == "dpo" else 0)
+    forward = 1 + again + _BESIDE.get(setting.stage, 0)
     return forward, 2 if setting.precision == FULL else 1
 
 

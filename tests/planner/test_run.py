@@ -86,9 +86,9 @@ def test_dropout_that_a_stage_switches_off():
     assert setting(wish, "ppo", {"response_length": 50}).dropout == 0.0
 
 
-def test_kto_is_refused():
-    with pytest.raises(ConfigError, match="kto is not planned yet"):
-        setting(stage="kto")
+def test_another_stage_is_refused():
+    with pytest.raises(ConfigError, match="classify is not planned yet"):
+        setting(stage="classify")
 
 
 def test_layers_that_stay_whole():
@@ -116,5 +116,7 @@ def test_lengths_of_rows():
     assert run.rows_of(packed) == Rows(2, 3.0, 4, 2.0)
     pairs = Dataset.from_dict({"chosen_ids": [[1, 2], [3, 4]], "rejected_ids": [[1], [2, 3, 4]]})
     assert run.rows_of(pairs) == Rows(2, 2.0, 3, 2.0)
+    apart = Dataset.from_dict({"prompt_ids": [[1, 2], [3]], "completion_ids": [[1], [2, 3, 4]]})
+    assert run.rows_of(apart) == Rows(2, 3.5, 4, 3.5)
     with pytest.raises(ConfigError, match="the rows have none of the columns"):
         run.rows_of(Dataset.from_dict({"text": ["a"]}))
