@@ -34,6 +34,9 @@ class Case:
     host_embedding: bool = False
     kernels: dict[str, Any] = field(default_factory=dict)  # wishes for bedside.kernels.install
     flags: dict[str, Any] = field(default_factory=dict)  # more flags of a script
+    processes: int = 1  # one for each GPU
+    together: bool = False  # the rows of a micro-batch are shared out among the processes
+    shards: str = "ddp"  # what several processes share: a configuration of accelerate/, or ddp (torchrun)
 
     @property
     def full(self) -> bool:

@@ -92,6 +92,17 @@ class Counting:
         return getattr(self.inner, name)
 
 
+def of_all(seen: list[Counted]) -> list[Counted]:
+    """What the batches of all processes held together, step by step."""
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return seen
+    everywhere: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everywhere, seen)
+    return [Counted(*map(sum, zip(*step, strict=True))) for step in zip(*everywhere, strict=False)]
+
+
 def forget_peak(device: str) -> float | None:
     """Gigabytes at the highest until now; from here on the peak is that of training."""
     import torch
@@ -126,7 +137,8 @@ def watch(trainer: Any, case: Case, pad: int) -> Any:
 
         def measured(self, loss: float | None) -> dict[str, Any]:
             """The figures of the run, whose mean loss is given."""
-            return figures(case, clock, counting.seen, self.loading, loss)
+            found = figures(case, clock, of_all(counting.seen), self.loading, loss)
+            return found | {"losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]}
 
     marks = Marks()
     trainer.add_callback(marks)
@@ -153,7 +165,7 @@ def figures(
         "ms": 1e3 * statistics.median(spent),
         "tokens_per_step": real / len(kept),
         "share_real": real / computed,
-        "tflops": sum(work[case.skip :]) / sum(spent) / 1e12,
+        "tflops": sum(work[case.skip :]) / sum(spent) / 1e12 / case.processes,
         "first_step_s": clock.first - case.started,
         "loss": loss,
         "steps": len(kept),

@@ -127,7 +127,7 @@ def flags_of(case: Case, model: str) -> list[str]:
         given |= {"lora_r": RANK, "lora_alpha": ALPHA, "lora_dropout": case.dropout, "qlora": case.weights == "nf4"}
         given["nf4_cache_dir"] = str(case.file("nf4"))  # the first script of a run writes it, the others read it
     if case.device == "cpu":
-        given["use_cpu"] = True
+        given |= {"use_cpu": True} | ({} if case.shards == "ddp" else {"bf16": False})  # refused there in shards
     given |= case.flags
     return [word for flag, value in given.items() for word in (f"--{flag}", str(value))]
 

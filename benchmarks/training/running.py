@@ -27,16 +27,17 @@ LIBRARIES = ("torch", "triton", "transformers", "trl", "peft", "bitsandbytes", "
              "unsloth", "llamafactory")  # fmt: skip
 TINY = {"model": "tiny", "rows": 2, "length": 96, "steps": 3, "skip": 1, "device": "cpu"}
 BASELINES = {"sft": "trl", "dpo": "trl_dpo", "rm": "trl_rm"}
+CONFIGURATIONS = Path(__file__).resolve().parent.parent.parent / "accelerate"
 _LEAST = 20  # seconds that must be left for another variant to start
 
 
-def parser(doc: str, stage: str) -> argparse.ArgumentParser:
-    """The flags of the three benchmarks."""
+def parser(doc: str, against: str) -> argparse.ArgumentParser:
+    """The flags of these benchmarks."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--variants", help="names joined by commas; * stands for any letters (--list shows them)")
     made.add_argument("--list", action="store_true", help="what each variant is; those of the default list have a *")
     made.add_argument("--model", choices=MEASURED, help="shape for all variants")
-    made.add_argument("--rows", type=int, help=f"{'rows' if stage == 'sft' else 'pairs'} in a micro-batch")
+    made.add_argument("--rows", type=int, help="rows (or pairs) in a micro-batch")
     made.add_argument("--length", type=int, help="tokens of the longest row (2048)")
     made.add_argument("--steps", type=int, help="optimizer steps of each variant (12)")
     made.add_argument("--skip", type=int, help="first steps that do not count (4)")
@@ -45,9 +46,7 @@ def parser(doc: str, stage: str) -> argparse.ArgumentParser:
         "--budget", type=float, default=470, help="seconds for all; variants that do not fit are left out"
     )
     made.add_argument("--each", type=float, help="seconds for one variant (150)")
-    made.add_argument(
-        "--against", default=BASELINES[stage], help="the variant that others are compared with (%(default)s)"
-    )
+    made.add_argument("--against", default=against, help="the variant that others are compared with (%(default)s)")
     made.add_argument("--json", help="write the figures here")
     made.add_argument("--work", help="keep rows, weights and logs here (default: a directory that is removed)")
     made.add_argument("--tiny", action="store_true", help="smoke test: a tiny model on the CPU, all variants")
@@ -58,10 +57,12 @@ def parser(doc: str, stage: str) -> argparse.ArgumentParser:
 
 def command(
     file: str, doc: str, stage: str, variants: dict[str, Variant], default: list[str],
-    check: Callable[[Any], bool] | None, argv: list[str] | None,
+    check: Callable[[Any], bool] | None, argv: list[str] | None, against: str | None = None,
+    more: Callable[[dict[str, dict]], list[str]] = lambda _: [],
 ) -> None:  # fmt: skip
-    """Run what the flags ask for; exits with 1 if a check fails or no variant could be measured."""
-    flags = parser(doc, stage)
+    """Run what the flags ask for; exits with 1 if a check fails or no variant could be measured. `more` gives lines
+    under the table, `against` is the variant that others are compared with, if not the stage's."""
+    flags = parser(doc, against or BASELINES[stage])
     given = flags.parse_args(argv)
     if given.measure:
         return measure_one(variants, Case(**json.loads(given.measure)))
@@ -87,7 +88,8 @@ def command(
         cases = {name: _settled(variants[name].case(base, name), wanted, given.tiny) for name in names}
         found = run_all(file, variants, cases, given)
     peak = given.peak_tflops or peak_of(_device(found))
-    print("\n".join([*head(found, argv), *table(found, peak, given.against), *_notes(peak, given.against)]))
+    lines = [*head(found, argv), *table(found, peak, given.against), *_notes(peak, given.against), *more(found)]
+    print("\n".join(lines))
     if given.tiny:
         print("A smoke test: what a tiny model does on a CPU says nothing about speed.")
     if given.json:
@@ -112,7 +114,8 @@ def _settled(case: Case, wanted: dict[str, Any], tiny: bool) -> Case:
     if case.data == "full":
         given.pop("rows", None)
         given |= {"rows": min(case.rows, 2)} if tiny else {}
-    return replace(case, **given)
+    case = replace(case, **given)
+    return replace(case, rows=case.rows // case.processes) if case.together else case
 
 
 def chosen(text: str | None, variants: dict[str, Variant], default: list[str]) -> list[str] | str:
@@ -131,7 +134,9 @@ def write_rows(cases: list[Case]) -> None:
     needs: dict[str, int] = {}
     for case in cases:
         # Packed, a row of the longest length holds about three documents.
-        enough = case.rows * (case.steps + 1) * (4 if case.data == "mixed" and case.stage == "sft" else 1)
+        enough = (
+            case.rows * case.processes * (case.steps + 1) * (4 if case.data == "mixed" and case.stage == "sft" else 1)
+        )
         name = rows.name_of(case.stage, case.data)
         needs[name] = max(needs.get(name, 16), enough)
     for name, number in needs.items():
@@ -160,7 +165,7 @@ def run_all(file: str, variants: dict[str, Variant], cases: dict[str, Case], giv
 def run_one(file: str, case: Case, limit: float) -> dict[str, Any]:
     """One case in a process of its own; its output goes to a log in the working directory."""
     log = case.file(f"{case.name}.log")
-    words = [sys.executable, file, "--measure", json.dumps(asdict(replace(case, started=time.time())))]
+    words = [*launcher(case), file, "--measure", json.dumps(asdict(replace(case, started=time.time())))]
     environment = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"} | os.environ
     environment |= {"CUDA_VISIBLE_DEVICES": ""} if case.device == "cpu" else {}
     with open(log, "w", encoding="utf-8") as stream:
@@ -178,6 +183,19 @@ def run_one(file: str, case: Case, limit: float) -> dict[str, Any]:
     return found
 
 
+def launcher(case: Case) -> list[str]:
+    """What starts the processes of a case, in front of the file that they run."""
+    if case.processes == 1:
+        return [sys.executable]
+    if case.shards == "ddp":
+        return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(case.processes)]
+    return [
+        sys.executable, "-m", "accelerate.commands.launch", "--config_file",
+        str(CONFIGURATIONS / f"{case.shards}.yaml"), "--num_processes", str(case.processes),
+        "--main_process_port", "0",
+    ]  # fmt: skip
+
+
 def _last(log: Path) -> str:
     """The last line of a log, to say why a process died."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
@@ -192,7 +210,8 @@ def measure_one(variants: dict[str, Variant], case: Case) -> None:
         traceback.print_exc()
         text = " ".join(str(error).split())
         found = {"error": f"{type(error).__name__}: {text}"[:200]}
-    case.file(f"{case.name}.json").write_text(json.dumps(found), encoding="utf-8")
+    if int(os.environ.get("RANK", "0")) == 0:
+        case.file(f"{case.name}.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 def _device_name(device: str) -> str:

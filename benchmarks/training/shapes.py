@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ def config_of(name: str) -> Any:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Counted:
+class Counted(NamedTuple):
     """What a batch holds: tokens that are no padding, tokens with padding, tokens with a label, and the sum of the
     squares of its documents' lengths (attention is quadratic in those)."""
 
