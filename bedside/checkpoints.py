@@ -81,6 +81,16 @@ def _compare(path: Path, then: dict, now: dict, force: bool) -> None:
             logs.warn(f"{path}: {change}; the schedule of the old run goes on")
 
 
+def _load_trained(model: Any, checkpoint: Path) -> None:
+    """The adapter that is trained, where others lie in directories beside it (a reference): transformers before 5.23
+    loads only those then, and goes on from where the run had begun without a word."""
+    others = any(checkpoint.glob("*/adapter_model.safetensors"))
+    if others and (checkpoint / "adapter_model.safetensors").is_file() and hasattr(model, "active_adapters"):
+        active = model.active_adapters[0]
+        model.load_adapter(str(checkpoint), active, is_trainable=True)
+        model.set_adapter(active)
+
+
 class Sealed:
     """Mixin: seals what `_save_checkpoint` writes, rotates afterwards, restores dtypes on resume."""
 
@@ -122,6 +132,7 @@ class Sealed:
         target = model or self.model
         wanted = {name: parameter.dtype for name, parameter in target.named_parameters()}
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+        _load_trained(target, Path(resume_from_checkpoint))
         for name, parameter in target.named_parameters():
             if parameter.dtype != wanted[name]:
                 parameter.data = parameter.data.to(wanted[name])

@@ -79,6 +79,20 @@ def test_resume_is_bitwise_the_uninterrupted_run(run, tmp_path):
     assert losses(tmp_path / "resumed") == losses(output)
 
 
+def test_resume_with_a_library_that_loads_only_the_adapters_beside_it(run, tmp_path, monkeypatch):
+    # As transformers 5.17 does where a checkpoint holds directories of adapters.
+    def load(self, checkpoint, model=None):
+        self.model.load_adapter(f"{checkpoint}/ref", "ref", is_trainable=False)
+        self.model.set_adapter("default")
+
+    monkeypatch.setattr("transformers.Trainer._load_from_checkpoint", load)
+    argv, _, output = run
+    shutil.copytree(output / "checkpoint-2", tmp_path / "resumed" / "checkpoint-2")
+    argv = [str(tmp_path / "resumed") if word == str(output) else word for word in argv]
+    kto_training.main([*argv, "--resume_from_checkpoint", "True"])
+    assert same(tmp_path / "resumed", output)
+
+
 @pytest.mark.parametrize(
     "more, kind",
     [
