@@ -17,7 +17,7 @@ from bedside.kernels.budget import SHARE
 from bedside.planner import cards, choose, memory, recipe, run, shapes, speed, told
 from bedside.planner.cards import Card
 from bedside.planner.choose import Plan, Wish
-from bedside.planner.memory import CONTEXT, FULL, QLORA, QLORA8, SAMPLING, Setting
+from bedside.planner.memory import CONTEXT, QLORA, QLORA8, SAMPLING, Setting
 from bedside.planner.run import Machine, Rows
 from bedside.planner.shapes import Model
 from bedside.policy import Origin
@@ -179,28 +179,36 @@ def _work(asked: Asked, plan: Plan) -> tuple[int, float]:
 
 
 def _advise(plan: Plan, given: dict[str, Any]) -> None:
-    """Print flags that fit, or that are faster; ConfigError where these do not fit, with those that would."""
+    """Print flags that are faster; ConfigError where these do not fit, with those that would."""
     fits = plan.peak <= choose.limit_of(plan.card)
-    if plan.setting.precision == FULL and plan.wish.stage == "ppo":
-        return
     try:
         best = choose.best(plan.model, plan.card, plan.wish)
     except ConfigError as error:
+        if fits:
+            return
         raise ConfigError(f"dry run: {error}") from None
-    flags = _differing(best, given)
-    if plan.setting.precision == QLORA8:
-        flags = f"--qlora True {flags}"
+    other = _instead_of(plan, best, given)
     if not fits:
-        raise ConfigError(f"dry run: this does not fit {plan.card.name}; this would: {flags or recipe.launcher(best)}")
-    if flags and plan.speed and best.speed and best.speed.tokens > _BETTER * plan.speed.tokens:
+        raise ConfigError(f"dry run: this does not fit {plan.card.name}; this would: {other}")
+    if other and plan.speed and best.speed and best.speed.tokens > _BETTER * plan.speed.tokens:
         sys.stdout.write(
             f"\nfaster with the same batch ({best.speed.tokens:,.0f} tokens/s instead of {plan.speed.tokens:,.0f}, "
-            f"{best.peak / 1e9:.1f} GB): {flags}\n"
+            f"{best.peak / 1e9:.1f} GB): {other}\n"
         )
 
 
-def _differing(best: Plan, given: dict[str, Any]) -> str:
-    """The flags of a plan that this run does not have; those that it does without are switched off."""
+def _instead_of(plan: Plan, best: Plan, given: dict[str, Any]) -> str:
+    """What differs in a better plan: the launcher, and flags; those that it does without are switched off."""
     flags = _OFF | recipe.flags(best)
+    words = [f"{recipe.launcher(best)} ..."] if best.setting.sharding != plan.setting.sharding else []
+    words += ["--qlora True"] if plan.setting.precision == QLORA8 else []
     changed = [(name, flags[name]) for name in _CHANGED if name in flags and name in given]
-    return " ".join(f"--{name} {value}" for name, value in changed if str(given[name]) != str(value))
+    return " ".join(words + [f"--{name} {value}" for name, value in changed if not _same(given[name], value)])
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of a flag mean the same, one of them perhaps as text."""
+    try:
+        return float(one) == float(other)
+    except (TypeError, ValueError):
+        return str(one) == str(other)

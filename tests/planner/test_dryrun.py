@@ -89,6 +89,17 @@ def test_faster_flags_are_named(tmp_path, tiny_model_dir, seven_billion, capsys)
     assert "--lora_dropout 0" in out and "--per_device_train_batch_size" in out
 
 
+def test_values_that_mean_the_same_are_no_change():
+    assert dryrun._same(0.0, 0) and dryrun._same("None", None) and dryrun._same(True, "True")
+    assert not dryrun._same(0.05, 0) and not dryrun._same("auto", None)
+
+
+def test_another_launcher_is_named(tmp_path, tiny_model_dir, seven_billion, monkeypatch, capsys):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    out = told("sft", tmp_path, tiny_model_dir, capsys, "--gpu", "H200", "--gpus", "2", "--qlora", "True")
+    assert "in shards" in out and ": torchrun --nproc_per_node 2 ... --" in out
+
+
 def test_flags_of_a_dry_run_without_one():
     wishes = RunArguments(gpu="RTX 4090", gpus=2)
     assert [problem.partition(":")[0] for problem in dryrun.problems(wishes)] == [
