@@ -58,11 +58,12 @@ if [ "${1:-}" = --browser ]; then
     exec python -m pytest -o addopts="-q --strict-markers" -o testpaths=tests/browser "$@"
 fi
 if [ $# -eq 0 ]; then
-    # Files of tests are shared out among the cores, at most four (a worker takes about 1 GB), each computing with one.
+    # Files of tests are shared out among the cores, at most four (a worker takes about 1 GB), each computing with one;
+    # in the order of tests/conftest.py, which begins with those that take long.
     workers=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
     if [ "$workers" -gt 4 ]; then workers=4; fi
     OMP_NUM_THREADS=1
     export OMP_NUM_THREADS
-    set -- -n "$workers" --dist loadfile
+    set -- -n "$workers" --dist loadfile --no-loadscope-reorder
 fi
 exec python -m pytest "$@"

@@ -182,6 +182,7 @@ class MergeArguments:
     trained_quant: str | None = flag(None, "nf4 or none, for an adapter without lineage.json", (), ("nf4", "none"))
     overwrite_output_dir: bool = flag(False, "replace an existing --output_dir")
     cache_dir: str | None = flag(None, "where downloaded models are kept")
+    trust_remote_code: bool = flag(False, "accepted: the merge runs no Python code that comes with a model")
     resize_emb: bool = flag(False, "accepted: rows are added where the adapter has them, and never removed")
     tokenizer_path: str | None = flag(
         None, "accepted if it is the adapter's own tokenizer", ("tokenizer_name_or_path",)

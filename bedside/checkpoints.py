@@ -82,13 +82,15 @@ def _compare(path: Path, then: dict, now: dict, force: bool) -> None:
 
 
 def _load_trained(model: Any, checkpoint: Path) -> None:
-    """The adapter that is trained, where others lie in directories beside it (a reference): transformers before 5.23
-    loads only those then, and goes on from where the run had begun without a word."""
-    others = any(checkpoint.glob("*/adapter_model.safetensors"))
-    if others and (checkpoint / "adapter_model.safetensors").is_file() and hasattr(model, "active_adapters"):
-        active = model.active_adapters[0]
-        model.load_adapter(str(checkpoint), active, is_trainable=True)
-        model.set_adapter(active)
+    """The adapter that is trained, where that of a reference lies in a directory beside it: transformers before 5.23
+    loads only the latter then, and goes on from where the run had begun without a word."""
+    if not (checkpoint / "ref" / "adapter_model.safetensors").is_file() or not hasattr(model, "active_adapters"):
+        return
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    # Without `load_adapter`, which would also decide anew what is trained.
+    kept = load_peft_weights(str(checkpoint), device="cpu")
+    set_peft_model_state_dict(model, kept, adapter_name=model.active_adapters[0])
 
 
 class Sealed:

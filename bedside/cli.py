@@ -13,9 +13,10 @@ from bedside import usage
 from bedside.elsewhere import RETIRED_IN
 from bedside.errors import ConfigError
 from bedside.flagtable import Flag, convert, spellings, table
-from bedside.spellings import ACCEPTED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES
+from bedside.spellings import ACCEPTED, AGREED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES
 
 _RECIPES = (".yaml", ".yml", ".json")
+_AXOLOTL = {"base_model", "datasets"}  # what every recipe of axolotl has, and none of ours
 
 
 @dataclasses.dataclass
@@ -96,6 +97,11 @@ def _read_recipe(path: str, known: dict[str, Flag]) -> list[Given]:
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}: expected `flag: value` lines")
     found, problems = [], []
+    if _AXOLOTL <= {key.value for key, _ in root.value}:
+        raise ConfigError(
+            f"{path}: a recipe of axolotl, whose flags have other names and sections; begin with "
+            "recipes/any_model_sft.yaml and give --model_name_or_path and --train_file_dir (docs/flags.md)"
+        )
     for key, node in root.value:
         name, where = str(key.value).removeprefix("--").replace("-", "_"), f"{path}:{key.start_mark.line + 1}: "
         if isinstance(node, yaml.MappingNode) and name not in known:
@@ -135,6 +141,31 @@ def _unknown(given: Given, known: dict[str, Flag], stage: dict[str, str]) -> str
     return f"{given.where}--{name}: unknown flag{hint}"
 
 
+def _from_home(word: str) -> str:
+    """A path below ~ in full: a shell writes it so only where it stands alone, and in a recipe never."""
+    return str(Path(word).expanduser()) if word.startswith("~/") else word
+
+
+def _not_needed(given: Given) -> str | None:
+    """Why a name that is no flag here may be passed over; None where it may not."""
+    name, said = given.spelled, ",".join(given.words).lower()
+    if name in ACCEPTED:
+        return f"--{name}: not needed, {ACCEPTED[name]}"
+    if (said or "true") in AGREED.get(name, ()):
+        return f"--{name}{f' {said}' if said else ''}: not needed, it is so here"
+    if given.where and name in RETIRED and said in ("", "null", "~"):
+        return f"{given.where}{name}: empty, passed over"
+    return None
+
+
+def _switched_off(given: Given, known: dict[str, Flag]) -> Given:
+    """`--no_NAME` as transformers' parsers read it: `--NAME False` of a flag that is on or off."""
+    name = given.spelled.removeprefix("no_")
+    if given.spelled in known or given.words or name not in known or not known[name].kinds <= {"bool", "None"}:
+        return given
+    return given._replace(spelled=name, words=["False"])
+
+
 def _value(given: Given, flag: Flag) -> Any:
     """The converted value of one flag; ValueError with the whole sentence."""
     head = f"{given.where}--{given.spelled}"
@@ -144,7 +175,7 @@ def _value(given: Given, flag: Flag) -> Any:
         return convert(flag, flag.bare)
     if len(given.words) > 1 and not flag.many:
         raise ValueError(f"{given.where}unexpected argument {given.words[1]} after --{given.spelled} {given.words[0]}")
-    text = ",".join(given.words)
+    text = ",".join(_from_home(word) for word in given.words)
     try:
         value = convert(flag, text)
     except ValueError as error:
@@ -161,14 +192,11 @@ def _layer(
     values: dict[str, Any] = {}
     spelled: dict[str, Given] = {}
     for given in found:
+        given = _switched_off(given, known)
         flag = known.get(given.spelled)
         if flag is None:
-            told = notes if given.spelled in ACCEPTED else problems
-            told.append(
-                f"--{given.spelled}: not needed, {ACCEPTED[given.spelled]}"
-                if told is notes
-                else _unknown(given, known, stage)
-            )
+            note = _not_needed(given)
+            (notes if note else problems).append(note or _unknown(given, known, stage))
             continue
         try:
             value = _value(given, flag)

@@ -30,7 +30,7 @@ from bedside.kernel_args import KernelArguments
 from bedside.planner.flags import PlanArguments
 from bedside.quantise.arguments import QuantiseArguments
 from bedside.serving.flags import ServingArguments
-from bedside.spellings import ACCEPTED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES
+from bedside.spellings import ACCEPTED, AGREED, EXCLUSIVE, RETIRED, RETIRED_FAMILIES
 from bedside.stage_args import (
     ChatArguments,
     EvalArguments,
@@ -89,7 +89,8 @@ reads it and lets the flags after it win. Values are written as on the command l
 two flags are two ways to say one thing, the one given later replaces the other: {exclusive}.
 
 `--flag value`, `--flag=value` and dashes for underscores are the same. `True`, `true`, `1`, `yes`, `on` and the
-flag alone switch on; `False`, `false`, `0`, `no`, `off` switch off. An unknown flag stops the run and
+flag alone switch on; `False`, `false`, `0`, `no`, `off` and `--no_flag` alone switch off. `~/` is your home directory, in a
+recipe too. An unknown flag stops the run and
 names the nearest one.
 """
 
@@ -127,6 +128,8 @@ def document() -> str:
             parts.append("\n".join([f"### {group}\n{title}", *_rows(members), ""]))
     parts.append("\n## Accepted, not needed\n\nFrom other toolkits' commands; a line in the log says so.\n")
     parts.append("\n".join(f"- `--{name}`: {why}" for name, why in ACCEPTED.items()) + "\n")
+    parts.append("\n## Accepted with one value\n\nOf the flags below, where they ask for what is done here anyway.\n")
+    parts.append("\n".join(f"- `--{name} {' / '.join(values)}`" for name, values in AGREED.items()) + "\n")
     parts.append("\n## Refused, with what to use instead\n")
     refused = RETIRED | {
         f"{start}..." if start.endswith("_") else start: why for start, why in RETIRED_FAMILIES.items()

@@ -96,6 +96,26 @@ ACCEPTED = {
     "upcast_layernorm": "precision of the frozen base changes nothing that is trained",
 }
 
+# A refused flag with the value that asks for what is done here anyway: accepted, and told in one line.
+AGREED = {
+    **dict.fromkeys(
+        (
+            "save_only_model", "export_legacy_format", "streaming", "dataset_streaming", "pure_bf16", "shift_attn",
+            "use_galore", "use_apollo", "use_badam", "use_muon", "use_adam_mini", "use_llama_pro", "use_swanlab",
+            "adafactor", "create_new_adapter", "pissa_convert", "resize_vocab", "predict_with_generate",
+            "disable_shuffling", "enable_jit_checkpoint", "use_transformers_paged",
+        ),
+        ("false",),
+    ),
+    **dict.fromkeys(
+        ("assistant_only_loss", "completion_only_loss", "train_on_response_only", "shuffle_dataset"), ("true",)
+    ),
+    "export_device": ("cpu", "auto"),
+    "infer_backend": ("huggingface", "hf"),
+    "lora_bias": ("none",),
+    "lora_task_type": ("causal_lm",),
+}  # fmt: skip
+
 # A retired or foreign flag stops the run with the sentence that helps; `--name: ` is put in front.
 RETIRED = {
     "shift_attn": "S2-attention is not offered; use --max_length with packing",

@@ -244,6 +244,57 @@ def test_what_other_toolkits_need_and_we_do_not_is_told():
     assert args.trainer == {}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "--save_only_model False", "--streaming false", "--use_galore False", "--assistant_only_loss",
+        "--assistant_only_loss True", "--shuffle_dataset True", "--export_device cpu", "--infer_backend huggingface",
+    ],
+)  # fmt: skip
+def test_a_refused_flag_that_asks_for_what_is_done_anyway_is_told(text):
+    args = parse(text)
+    assert args.notes == [f"--{text[2:].lower()}: not needed, it is so here"]
+    assert args.trainer == {}
+
+
+@pytest.mark.parametrize("text", ["--save_only_model", "--save_only_model True", "--assistant_only_loss False"])
+def test_a_refused_flag_that_asks_for_something_else_is_refused(text):
+    assert problems(text)[0].startswith(text.split()[0] + ": ")
+
+
+def test_an_empty_line_of_a_recipe_asks_for_nothing(recipe):
+    path = recipe("seed: 1\nwandb_project:\nrope_scaling: null\n")
+    args = parse(path)
+    assert args.notes == [
+        f"{path}:2: wandb_project: empty, passed over",
+        f"{path}:3: rope_scaling: empty, passed over",
+    ]
+    assert problems("--wandb_project none") == ["--wandb_project: set WANDB_PROJECT in the environment"]
+
+
+def test_no_in_front_of_a_name_switches_it_off():
+    assert parse("--no_remove_unused_columns --no-bf16").trainer == {"remove_unused_columns": False, "bf16": False}
+    assert problems("--no_learning_rate")[0].startswith("--no_learning_rate: unknown flag")
+    assert problems("--no_bf16 True")[0].startswith("--no_bf16: unknown flag")
+
+
+def test_a_path_below_home_is_written_in_full(recipe, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    path = recipe("output_dir: ~/out\ntrain_file_dir: [~/a, b/~/c]\n")
+    args = parse(f"{path} --model_name_or_path=~/m")
+    assert args.trainer["output_dir"] == "/home/somebody/out"
+    assert args[DataArguments].train_file_dir == "/home/somebody/a,b/~/c"
+    assert args[ModelArguments].model_name_or_path == "/home/somebody/m"
+
+
+def test_a_recipe_of_axolotl_is_refused_in_one_sentence(recipe):
+    path = recipe("base_model: m\ndatasets:\n  - path: p\n    type: alpaca\nspecial_tokens:\n  pad_token: x\n")
+    assert problems(path) == [
+        f"{path}: a recipe of axolotl, whose flags have other names and sections; begin with "
+        "recipes/any_model_sft.yaml and give --model_name_or_path and --train_file_dir (docs/flags.md)"
+    ]
+
+
 def test_a_recipe_is_read_and_flags_win(recipe):
     path = recipe(
         "### model\nmodel_name_or_path: m\nlora_target: [q_proj, v_proj]\n\n### train\nlearning_rate: 5e-5\n"

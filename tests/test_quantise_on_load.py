@@ -18,7 +18,7 @@ LARGEST = 64 * 256
 
 
 def floats_alive() -> int:
-    """Bytes of all 16-bit and 32-bit tensors made in this test that are held by anything, each place in memory once."""
+    """Bytes of all 16-bit and 32-bit tensors of this test that are held by anything, each place in memory once."""
     found: dict[int, int] = {}
     for thing in gc.get_objects():
         if isinstance(thing, torch.Tensor) and thing.device.type != "meta" and thing.is_floating_point():

@@ -259,6 +259,8 @@ def detect(row: Any) -> str:
         if key in row:
             return name
     hint = "; this looks like pretraining text" if "text" in row else ""
+    if len(row) == 1 and all(isinstance(one, list) and one and isinstance(one[0], dict) for one in row.values()):
+        hint = "; the rows seem to lie in it: jq -c '.[][]' FILE > rows.jsonl"
     raise RowError(
         "E_SCHEMA",
         f"fields {shown_names(row, 'none')} belong to no known format{hint} (see docs/data-formats.md)",

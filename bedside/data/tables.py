@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -11,6 +12,7 @@ from bedside.data.rows import Fault, Origin, Row
 from bedside.data.strict_json import shown
 from bedside.errors import DataError
 
+_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 LONGEST_CELL = 1_000_000  # characters: a dialogue never is that long, an open quote often is
 
 
@@ -26,6 +28,14 @@ def _opened(path: Path, encoding: str | None) -> tuple[TextIO, Fault | None]:
         )
     stream, _ = encodings.binary(path, encoding)
     return io.TextIOWrapper(stream, name, newline=""), note
+
+
+def _delimiters(path: Path, header: str) -> tuple[str, str]:
+    """What the file's name promises between its cells, and what its header shows: spreadsheets write others too."""
+    usual = "\t" if compressed.suffix(path) == ".tsv" else ","
+    if usual in header:
+        return usual, usual
+    return usual, next((mark for mark in _NAMES if mark in header), usual)
 
 
 def _header(cells: list[str], origin: Origin) -> list[str]:
@@ -50,8 +60,12 @@ def read(path: Path, encoding: str | None, columns: list[str] | None) -> Iterato
 
 def _rows(path: Path, text: TextIO, columns: list[str] | None) -> Iterator[Row | Fault]:
     csv.field_size_limit(LONGEST_CELL)
-    delimiter = "\t" if compressed.suffix(path) == ".tsv" else ","
-    cells = csv.reader(text, delimiter=delimiter, strict=True)
+    first_line = text.readline()
+    usual, delimiter = _delimiters(path, first_line if columns is None else "")
+    if delimiter != usual:
+        told = f"cells are separated by {_NAMES[delimiter]}, not by {_NAMES[usual]}"
+        yield Fault(Origin(str(path), 1), "I_DELIMITER", told)
+    cells = csv.reader(itertools.chain([first_line], text), delimiter=delimiter, strict=True)
     header, start, rows = columns, 0, 0
     while True:
         origin = Origin(str(path), start + 1)

@@ -170,12 +170,14 @@ def _plan(asked: Asked, card: Card) -> Plan:
 def _work(asked: Asked, plan: Plan) -> tuple[int, float]:
     """`(rows or answers, passes)` of the whole run."""
     trainer = asked.trainer
+    group = trainer["num_generations"] if asked.stage == "grpo" else 1
+    rows = asked.rows.count * group
     if trainer.get("max_steps", -1) > 0:
-        return trainer["max_steps"] * plan.wish.batch, 1.0
+        taken = trainer["max_steps"] * plan.wish.batch
+        return (taken, 1.0) if asked.stage in SAMPLING else (rows, taken / max(1, rows))
     if trainer.get("total_episodes"):
         return trainer["total_episodes"], 1.0
-    group = trainer["num_generations"] if asked.stage == "grpo" else 1
-    return asked.rows.count * group, trainer["num_train_epochs"]
+    return rows, trainer["num_train_epochs"]
 
 
 def _advise(plan: Plan, given: dict[str, Any]) -> None:

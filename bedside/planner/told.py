@@ -78,7 +78,7 @@ def _time(plan: Plan, rows: int, epochs: float) -> str:
     each = plan.wish.mean * (2 if plan.setting.stage in PAIRS else 1)
     total = rows * each * epochs
     what = "pairs" if plan.setting.stage in PAIRS else "answers" if plan.setting.stage in SAMPLING else "rows"
-    data = f"{rows:,} {what} of {each:,.0f} tokens, {epochs:g} epoch{'s' if epochs != 1 else ''}"
+    data = f"{rows:,} {what} of {each:,.0f} tokens, {epochs:.3g} epoch{'s' if epochs != 1 else ''}"
     if plan.speed is None:
         return (
             f"speed: not told, because of {plan.card.name} only the memory is known; name the card (--gpu 'RTX 4090')"

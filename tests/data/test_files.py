@@ -104,6 +104,32 @@ def test_cells_of_a_table(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "mark", "told"),
+    [
+        ("rows.csv", ";", "cells are separated by semicolons, not by commas"),
+        ("rows.csv", "\t", "cells are separated by tabs, not by commas"),
+        ("rows.csv", "|", "cells are separated by bars, not by commas"),
+        ("rows.tsv", ",", "cells are separated by commas, not by tabs"),
+    ],
+)
+def test_cells_that_are_separated_by_something_else(tmp_path, name, mark, told):
+    path = tmp_path / name
+    path.write_text(f'question{mark}answer\n"a{mark} b"{mark}c\n')
+    assert rows(path) == [
+        Fault(Origin(str(path), 1), "I_DELIMITER", told),
+        Row(Origin(str(path), 2), {"question": f"a{mark} b", "answer": "c"}),
+    ]
+
+
+def test_a_usual_separator_in_the_header_counts_alone(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("question;old,answer\na,b\n")
+    assert [row.value for row in rows(path)] == [{"question;old": "a", "answer": "b"}]
+    path.write_text("a;b\nc;d\n")
+    assert [row.value for row in rows(path, columns=["x"])] == [{"x": "a;b"}, {"x": "c;d"}]
+
+
 def test_named_columns(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("a,b\nc,d\n")

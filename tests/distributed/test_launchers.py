@@ -13,7 +13,7 @@ from tests.stages.files import losses, same
 
 from .launches import ALL, CONFIGS, SHARDED, WAYS, check, launch, run_all
 
-# What shards are for is tested with shards, in test_shards.py.
+# What shards are for is tested with shards, in test_shards.py and test_deepspeed.py.
 NAMES = [name for name in WAYS if "qlora" not in name]
 # What people give torchrun as they give it one process.
 USUAL = ("--device_map", "auto", "--ddp_timeout", "30000", "--ddp_find_unused_parameters", "False")

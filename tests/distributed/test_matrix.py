@@ -1,7 +1,7 @@
 """Which way of training works under which launcher: every cell of the table in docs/distributed.md. gloo, on a CPU.
 
-BEDSIDE_ALL_LAUNCHERS=1 runs all of the table and prints it; what runs always, a 4-bit base in shards among it, is in
-test_shards.py.
+BEDSIDE_ALL_LAUNCHERS=1 runs all of the table and prints it; what runs always is in test_shards.py and
+test_deepspeed.py.
 
 sh run_tests.sh tests/distributed/test_matrix.py
 """

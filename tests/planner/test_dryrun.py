@@ -48,9 +48,13 @@ def test_every_stage_tells_and_ends(stage, tmp_path, tiny_model_dir, no_weights,
     assert out.startswith(f"{stage.upper()} of {tiny_model_dir} (") and "on 1 x RTX 4090: fits" in out
     assert "peak of torch's allocator" in out and "tokens/s" in out
     assert "batch 1 x 2 accumulated" in out and "no layer checkpointed" in out
-    # max_steps 6 x 2 rows, not epochs
-    rows = {"rm": "pairs", "dpo": "pairs", "orpo": "pairs", "grpo": "answers", "ppo": "answers"}.get(stage, "rows")
-    assert f"time:  12 {rows} of " in out
+    # max_steps 6 x 2 rows, not --num_train_epochs
+    work = {
+        "pt": "11 rows of 28 tokens, 1.09 epochs", "sft": "8 rows of 58 tokens, 1.5 epochs",
+        "kto": "12 rows of 59 tokens, 1 epoch", "grpo": "12 answers of 48 tokens, 1 epoch",
+        "ppo": "12 answers of 48 tokens, 1 epoch",
+    }  # fmt: skip
+    assert f"time:  {work.get(stage, '8 pairs of 118 tokens, 1.5 epochs')}: " in out
 
 
 def test_it_counts_the_tokens_that_would_be_trained_on(tmp_path, tiny_model_dir, no_weights, capsys):

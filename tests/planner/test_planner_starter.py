@@ -22,10 +22,10 @@ GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "6553
 @pytest.mark.parametrize("checkpointed", [False, True])
 def test_two_steps_of_the_starter_take_what_is_planned(checkpointed):
     ran = subprocess.run(
-        [sys.executable, "tests/planner/one_step.py", "8", "512", str(checkpointed)],
+        [sys.executable, "tests/planner/one_step.py", "4", "512", str(checkpointed)],
         cwd=REPO, env=os.environ | GIVEN_BACK | {"PYTHONPATH": str(REPO)}, capture_output=True, text=True,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    setting = Setting(precision=LORA, rows=8, length=512, width=4, kernels=False, whole=0 if checkpointed else 6)
+    setting = Setting(precision=LORA, rows=4, length=512, width=4, kernels=False, whole=0 if checkpointed else 6)
     planned = memory.peak(shapes.model_of(str(REPO / "models/starter")), setting)
     assert planned == pytest.approx(int(ran.stdout), rel=0.15)

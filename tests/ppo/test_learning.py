@@ -70,8 +70,8 @@ def test_a_toy_reward_rises(files, quantised, tmp_path, quantisation):
     assert max(rows_of(trainer.state.log_history, "first_ratio_gap")) == 0.0
 
 
-def run(files, output, quantisation, resume: str | None = None) -> PPOTrainer:
-    model = toys.assembled(files, quantisation)
+def run(files, output, resume: str | None = None) -> PPOTrainer:
+    model = toys.assembled(files)
     trainer = toys.trainer(model, output, max_steps=12, save_strategy="steps", save_steps=4, adaptive_kl=True,
                            lr_scheduler_type="linear", kl_horizon=100, warmup_steps=2, critic_warmup_rollouts=1,
                            weight_decay=0.1)  # fmt: skip
@@ -84,12 +84,11 @@ def rollouts_of(trainer: PPOTrainer) -> list[dict]:
     return [row for row in trainer.state.log_history if "reward" in row]
 
 
-@pytest.mark.parametrize("quantisation", [None, toys.NF4], ids=["fp32", "nf4"])
-def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(files, quantised, tmp_path, quantisation):
-    from_files = quantised if quantisation else files
-    straight = run(from_files, tmp_path / "straight", quantisation)
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(files, tmp_path):
+    """In 4-bit: tests/resume/test_bitwise.py."""
+    straight = run(files, tmp_path / "straight")
     checkpoint = tmp_path / "straight" / "checkpoint-8"
-    resumed = run(from_files, tmp_path / "resumed", quantisation, str(checkpoint))
+    resumed = run(files, tmp_path / "resumed", str(checkpoint))
     assert toys.alike(toys.policy_of(straight.model), toys.policy_of(resumed.model))
     assert toys.alike(toys.critic_of(straight.model), toys.critic_of(resumed.model))
     assert straight.kl_coef == resumed.kl_coef != 0.02

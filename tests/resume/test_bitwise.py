@@ -21,7 +21,6 @@ WAYS = {
     "sft in the second epoch": ("sft", ("--save_steps", "5")),
     "sft packing": ("sft", ("--packing", "True")),
     "sft qlora": ("sft", QLORA),
-    "sft qlora packing": ("sft", (*QLORA, "--packing", "True")),
     "sft in full": ("sft", ("--use_peft", "False")),
     "sft bf16 dora": ("sft", ("--bf16", "True", "--use_dora", "True")),
     "pt packing": ("pt", ("--packing", "True")),

@@ -202,7 +202,7 @@ def test_multiple_choice_letters_are_balanced():
 
 def test_the_same_seed_gives_the_same_files():
     make_data, few = script(), ROWS[::4]
-    for name in ("DOCUMENTS", "DOCUMENT_ROWS", "WARD_DOCUMENTS", "EVAL_DOCUMENTS", "COT", "SHAREGPT", "ALPACA", "MESSAGES",
-                 "PREFERENCES", "PREFERENCE_CONVERSATIONS", "VERIFIABLE"):  # fmt: skip
+    for name in ("DOCUMENTS", "DOCUMENT_ROWS", "WARD_DOCUMENTS", "EVAL_DOCUMENTS", "COT", "SHAREGPT", "ALPACA",
+                 "MESSAGES", "PREFERENCES", "PREFERENCE_CONVERSATIONS", "VERIFIABLE"):  # fmt: skip
         setattr(make_data, name, getattr(make_data, name) // 5)
     assert make_data.render(few, 11) == make_data.render(few, 11) != make_data.render(few, 12)
