@@ -47,9 +47,11 @@ class GrowingLayer(DynamicLayer):
         self._longer, self._shown = None, (None, None)
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget everything. The library's own reset only writes zeros in some versions, and keeps the length."""
         self._longer, self._shown = None, (None, None)
         super().reset()
+        if self.is_initialized:
+            self.keys, self.values = self.keys[..., :0, :], self.values[..., :0, :]
 
     @staticmethod
     def _with_room(held: torch.Tensor, states: torch.Tensor, end: int) -> torch.Tensor:
