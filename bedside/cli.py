@@ -97,7 +97,7 @@ def _read_recipe(path: str, known: dict[str, Flag]) -> list[Given]:
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}: expected `flag: value` lines")
     found, problems = [], []
-    if _AXOLOTL <= {key.value for key, _ in root.value}:
+    if {key.value for key, _ in root.value} >= _AXOLOTL:
         raise ConfigError(
             f"{path}: a recipe of axolotl, whose flags have other names and sections; begin with "
             "recipes/any_model_sft.yaml and give --model_name_or_path and --train_file_dir (docs/flags.md)"

@@ -89,9 +89,8 @@ reads it and lets the flags after it win. Values are written as on the command l
 two flags are two ways to say one thing, the one given later replaces the other: {exclusive}.
 
 `--flag value`, `--flag=value` and dashes for underscores are the same. `True`, `true`, `1`, `yes`, `on` and the
-flag alone switch on; `False`, `false`, `0`, `no`, `off` and `--no_flag` alone switch off. `~/` is your home directory, in a
-recipe too. An unknown flag stops the run and
-names the nearest one.
+flag alone switch on; `False`, `false`, `0`, `no`, `off` and `--no_flag` alone switch off. `~/` is your home directory,
+in a recipe too. An unknown flag stops the run and names the nearest one.
 """
 
 

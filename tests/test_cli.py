@@ -279,12 +279,12 @@ def test_no_in_front_of_a_name_switches_it_off():
 
 
 def test_a_path_below_home_is_written_in_full(recipe, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/srv/somebody")
     path = recipe("output_dir: ~/out\ntrain_file_dir: [~/a, b/~/c]\n")
     args = parse(f"{path} --model_name_or_path=~/m")
-    assert args.trainer["output_dir"] == "/home/somebody/out"
-    assert args[DataArguments].train_file_dir == "/home/somebody/a,b/~/c"
-    assert args[ModelArguments].model_name_or_path == "/home/somebody/m"
+    assert args.trainer["output_dir"] == "/srv/somebody/out"
+    assert args[DataArguments].train_file_dir == "/srv/somebody/a,b/~/c"
+    assert args[ModelArguments].model_name_or_path == "/srv/somebody/m"
 
 
 def test_a_recipe_of_axolotl_is_refused_in_one_sentence(recipe):

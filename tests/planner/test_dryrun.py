@@ -51,7 +51,7 @@ def test_every_stage_tells_and_ends(stage, tmp_path, tiny_model_dir, no_weights,
     # max_steps 6 x 2 rows, not --num_train_epochs
     work = {
         "pt": "11 rows of 28 tokens, 1.09 epochs", "sft": "8 rows of 58 tokens, 1.5 epochs",
-        "kto": "12 rows of 59 tokens, 1 epoch", "grpo": "12 answers of 48 tokens, 1 epoch",
+        "kto": "16 rows of 59 tokens, 0.75 epochs", "grpo": "12 answers of 48 tokens, 1 epoch",
         "ppo": "12 answers of 48 tokens, 1 epoch",
     }  # fmt: skip
     assert f"time:  {work.get(stage, '8 pairs of 118 tokens, 1.5 epochs')}: " in out
