@@ -13,6 +13,13 @@ from bedside.data.strict_json import shown
 from bedside.errors import DataError
 
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+# What hospitals call the columns that Toyhom's tables call ask, answer, title and department.
+_CHINESE = {
+    "ask": ("问题", "提问", "问", "患者提问", "病人提问", "患者问题", "咨询", "咨询内容", "主诉"),
+    "answer": ("回答", "答案", "答复", "答", "医生回答", "医生答复", "医生回复", "回复"),
+    "title": ("标题", "主题"),
+    "department": ("科室", "所属科室"),
+}
 LONGEST_CELL = 1_000_000  # characters: a dialogue never is that long, an open quote often is
 
 
@@ -44,6 +51,14 @@ def _header(cells: list[str], origin: Origin) -> list[str]:
     if twice is not None:
         raise DataError("E_CSV", str(origin), f"two columns are called {shown(twice)}; rename one")
     return names
+
+
+def _translated(names: list[str]) -> dict[str, str]:
+    """Chinese column names to those that are known, if a question and an answer are among them; else nothing."""
+    found = {name: known for known, chinese in _CHINESE.items() for name in names if name in chinese}
+    given = list(found.values())
+    whole = {"ask", "answer"} <= set(given) and len(set(given)) == len(given) and not set(given) & set(names)
+    return found if whole else {}
 
 
 def read(path: Path, encoding: str | None, columns: list[str] | None) -> Iterator[Row | Fault]:
@@ -82,6 +97,10 @@ def _rows(path: Path, text: TextIO, columns: list[str] | None) -> Iterator[Row |
             continue
         if header is None or first and [cell.strip() for cell in row] == columns:
             header = _header(row, origin)
+            if columns is None and (known := _translated(header)):
+                told = ", ".join(f"{name} is read as {known[name]}" for name in header if name in known)
+                yield Fault(origin, "I_HEADER", told)
+                header = [known.get(name, name) for name in header]
             continue
         rows += 1
         if len(row) != len(header):

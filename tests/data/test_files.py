@@ -122,6 +122,26 @@ def test_cells_that_are_separated_by_something_else(tmp_path, name, mark, told):
     ]
 
 
+def test_chinese_names_of_columns_are_those_that_are_known(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("科室,患者提问,医生回答\n内科,发热三天?,多喝水\n", encoding="gb18030")
+    remark, told, row = rows(path)
+    assert remark.code == "I_GB18030"
+    assert told == Fault(
+        Origin(str(path), 1), "I_HEADER",
+        "科室 is read as department, 患者提问 is read as ask, 医生回答 is read as answer",
+    )  # fmt: skip
+    assert row == Row(Origin(str(path), 2), {"department": "内科", "ask": "发热三天?", "answer": "多喝水"})
+
+
+@pytest.mark.parametrize("header", ["问题,备注", "问题,提问,回答", "问题,ask,回答"])
+def test_chinese_names_that_could_mean_two_things_stay_as_they_are(tmp_path, header):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{header}\n{','.join('a' for _ in header.split(','))}\n", encoding="utf-8")
+    (row,) = rows(path)
+    assert list(row.value) == header.split(",")
+
+
 def test_a_usual_separator_in_the_header_counts_alone(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("question;old,answer\na,b\n")
