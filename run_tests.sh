@@ -1,7 +1,8 @@
 #!/bin/sh
 # All tests, offline, on a CPU. Further flags go to pytest: sh run_tests.sh -k templates
 #
-#   sh run_tests.sh             everything but the live server
+#   sh run_tests.sh             everything but the three below
+#   sh run_tests.sh --launch    two processes, as torchrun and accelerate launch start them: DDP, FSDP2, ZeRO, two machines
 #   sh run_tests.sh --serve     the live server: makes .serve-venv once (vLLM for the CPU, 3 GB), then starts it on small
 #                               models and compares what it reads and writes with training
 #   sh run_tests.sh --browser   the pages in a real, headless Chromium (Debian's: apt-get install chromium)
@@ -57,6 +58,12 @@ if [ "${1:-}" = --browser ]; then
     fi
     exec python -m pytest -o addopts="-q --strict-markers" -o testpaths=tests/browser "$@"
 fi
+if [ "${1:-}" = --launch ]; then
+    shift
+    OMP_NUM_THREADS=1
+    export OMP_NUM_THREADS
+    exec python -m pytest tests/distributed "$@"
+fi
 if [ $# -eq 0 ]; then
     # Files of tests are shared out among the cores, at most four (a worker takes about 1 GB), each computing with one;
     # in the order of tests/conftest.py, which begins with those that take long.
@@ -64,6 +71,6 @@ if [ $# -eq 0 ]; then
     if [ "$workers" -gt 4 ]; then workers=4; fi
     OMP_NUM_THREADS=1
     export OMP_NUM_THREADS
-    set -- -n "$workers" --dist loadfile --no-loadscope-reorder
+    set -- -n "$workers" --dist loadfile --no-loadscope-reorder --ignore=tests/distributed
 fi
 exec python -m pytest "$@"

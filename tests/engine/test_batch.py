@@ -136,7 +136,11 @@ def test_a_run_that_is_killed_goes_on_to_the_same_file(asked, tmp_path, repo, si
     with running(slow) as server:
         command = [sys.executable, "inference.py", "--server", server.url, "--data_file", str(asked)]
         command += ["--concurrency", "3", "--output_file", str(output)]
-        process = subprocess.Popen(command, cwd=repo, stderr=subprocess.PIPE, text=True, env={**os.environ})
+        # What a shell puts into the background ignores Ctrl-C, and hands that on.
+        process = subprocess.Popen(
+            command, cwd=repo, stderr=subprocess.PIPE, text=True, env={**os.environ},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         while len(server.asked) < 9:
             assert process.poll() is None
             time.sleep(0.005)
