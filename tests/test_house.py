@@ -94,7 +94,8 @@ def at_import(tree: ast.Module):
 
 
 def sources(*roots: str):
-    return [path for root in roots for path in sorted(REPO.glob(root)) if ".venv" not in path.parts]
+    made = {".venv", "__pycache__"}
+    return [path for root in roots for path in sorted(REPO.glob(root)) if not made & set(path.parts)]
 
 
 def test_every_module_has_its_place_in_the_order():
