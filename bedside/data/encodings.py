@@ -90,6 +90,11 @@ def is_gb18030(sample: bytes) -> bool:
         text = codecs.getincrementaldecoder("gb18030")().decode(sample[:SAMPLE], final=False)
     except UnicodeDecodeError:
         return False
+    return reads_as_chinese(text)
+
+
+def reads_as_chinese(text: str) -> bool:
+    """True if at least 10 % of the characters are Chinese."""
     return _cjk_share(text) >= 0.10
 
 

@@ -17,7 +17,9 @@ def parse(origin: Origin, raw: bytes, encoding: str = "utf-8") -> Row | Fault:
     try:
         text = raw.decode(encoding).strip("\r\n")
     except UnicodeDecodeError as error:
-        return Fault(origin, "E_ENCODING", f"byte {error.start} is not {encoding.upper()}")
+        return Fault(
+            origin, "E_ENCODING", f"byte {error.start} is not {encoding.upper()}{_another(raw, origin, encoding)}"
+        )
     if len(text) > LONGEST:
         return Fault(origin, "W_LONG", f"line of {len(text)} characters, at most {LONGEST} are read")
     try:
@@ -30,4 +32,17 @@ def refuse_another_encoding(sample: bytes, fault: Fault) -> None:
     """Raise DataError if the line's wrong bytes are no slip but those of a file (`sample`: its head) in GB18030."""
     if not encodings.mostly_utf8(sample) and encodings.is_gb18030(sample):
         hint = "it reads as Chinese in GB18030: add --encoding gb18030"
-        raise DataError("E_ENCODING", str(fault.origin), f"{fault.detail}; {hint}")
+        raise DataError("E_ENCODING", str(fault.origin), f"{fault.detail.partition(';')[0]}; {hint}")
+
+
+def _another(raw: bytes, origin: Origin, encoding: str) -> str:
+    """What a line of another encoding than its file's is, with a way to mend it; "" where that is not known."""
+    for name in ("gb18030", "utf-8"):
+        try:
+            there = encodings.reads_as_chinese(raw.decode(name))
+        except UnicodeDecodeError:
+            continue
+        if there:
+            mend = f"sed -n {origin.line}p FILE | iconv -f {name} -t {encoding}"
+            return f"; this line is {name.upper()}, so the file mixes encodings: write it anew, as {mend} does"
+    return ""

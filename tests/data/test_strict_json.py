@@ -101,3 +101,13 @@ def test_a_line(raw, found):
 def test_a_line_in_another_encoding():
     raw = '{"a": "发热"}'.encode("gbk")
     assert lines.parse(HERE, raw, "gb18030") == Row(HERE, {"a": "发热"})
+
+
+@pytest.mark.parametrize(("own", "files"), [("gb18030", "utf-8"), ("utf-8", "gb18030")])
+def test_a_line_in_another_encoding_than_its_file(own, files):
+    found = lines.parse(HERE, '{"instruction": "发热三天?", "output": "多喝水"}'.encode(own), files)
+    assert found.code == "E_ENCODING"
+    assert found.detail.endswith(
+        f"; this line is {own.upper()}, so the file mixes encodings: write it anew, as "
+        f"sed -n {HERE.line}p FILE | iconv -f {own} -t {files} does"
+    )
