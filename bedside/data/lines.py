@@ -17,9 +17,8 @@ def parse(origin: Origin, raw: bytes, encoding: str = "utf-8") -> Row | Fault:
     try:
         text = raw.decode(encoding).strip("\r\n")
     except UnicodeDecodeError as error:
-        return Fault(
-            origin, "E_ENCODING", f"byte {error.start} is not {encoding.upper()}{_another(raw, origin, encoding)}"
-        )
+        other = _another(raw, origin, encoding)
+        return Fault(origin, "E_ENCODING", f"byte {error.start} is not {encoding.upper()}{other}")
     if len(text) > LONGEST:
         return Fault(origin, "W_LONG", f"line of {len(text)} characters, at most {LONGEST} are read")
     try:
