@@ -17,7 +17,7 @@ def parse(origin: Origin, raw: bytes, encoding: str = "utf-8") -> Row | Fault:
     try:
         text = raw.decode(encoding).strip("\r\n")
     except UnicodeDecodeError as error:
-        other = _another(raw, origin, encoding)
+        other = _another(raw, encoding)
         return Fault(origin, "E_ENCODING", f"byte {error.start} is not {encoding.upper()}{other}")
     if len(text) > LONGEST:
         return Fault(origin, "W_LONG", f"line of {len(text)} characters, at most {LONGEST} are read")
@@ -34,14 +34,14 @@ def refuse_another_encoding(sample: bytes, fault: Fault) -> None:
         raise DataError("E_ENCODING", str(fault.origin), f"{fault.detail.partition(';')[0]}; {hint}")
 
 
-def _another(raw: bytes, origin: Origin, encoding: str) -> str:
+def _another(raw: bytes, encoding: str) -> str:
     """What a line of another encoding than its file's is, with a way to mend it; "" where that is not known."""
     for name in ("gb18030", "utf-8"):
         try:
             there = encodings.reads_as_chinese(raw.decode(name))
         except UnicodeDecodeError:
             continue
-        if there:
-            mend = f"sed -n {origin.line}p FILE | iconv -f {name} -t {encoding}"
+        if there:  # without the line's number, which may be that in a piece of the file
+            mend = f"sed -n LINEp FILE | iconv -f {name} -t {encoding}"
             return f"; this line is {name.upper()}, so the file mixes encodings: write it anew, as {mend} does"
     return ""

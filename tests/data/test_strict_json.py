@@ -109,5 +109,5 @@ def test_a_line_in_another_encoding_than_its_file(own, files):
     assert found.code == "E_ENCODING"
     assert found.detail.endswith(
         f"; this line is {own.upper()}, so the file mixes encodings: write it anew, as "
-        f"sed -n {HERE.line}p FILE | iconv -f {own} -t {files} does"
+        f"sed -n LINEp FILE | iconv -f {own} -t {files} does"
     )
