@@ -26,10 +26,10 @@ from bedside.fitting.shortage import OutOfMemory, Shortage
 from bedside.flagtable import spellings, table
 from bedside.kernel_args import KernelArguments
 from bedside.planner.dryrun import Told
+from bedside.planner.run import drawn_at_once
 from bedside.spellings import TRAINER_ALIASES
 
 TRIES = 3
-TOGETHER = 64  # answers that PPO draws at once where --rollout_batch_size is not given
 _LENGTHS = ("max_length", "max_prompt_length", "response_length", "max_completion_length")
 _ALSO = {"use_peft": ("finetuning_type",), "memory_budget_gb": ()}
 
@@ -123,6 +123,7 @@ def settings_of(attempt: Attempt, shortage: Shortage) -> Settings:
     losses = (losses,) if isinstance(losses, str) else tuple(losses)
     pissa = adapter.init_lora_weights.lower().startswith(("pissa", "olora"))
     batch = attempt.batch or {"rows": 1, "accumulation": 1, "eval_rows": 1, "checkpointing": 1}
+    accumulated = {"gradient_accumulation_steps": batch["accumulation"]}
     return Settings(
         rows=batch["rows"],
         accumulation=batch["accumulation"],
@@ -147,7 +148,7 @@ def settings_of(attempt: Attempt, shortage: Shortage) -> Settings:
         workers=trainer.get("dataloader_num_workers") or 0,
         eval_group=trainer.get("num_generations_eval") or 1,
         reference_rows=trainer.get("precompute_ref_batch_size") or batch["rows"],
-        together=_together(attempt.stage, trainer, batch),
+        together=drawn_at_once("ppo", trainer | accumulated, batch["rows"]) if attempt.stage == "ppo" else None,
     )
 
 
@@ -165,14 +166,6 @@ def _depends(stage: str, trainer: dict[str, Any]) -> tuple[str, ...]:
     if (trainer.get("top_entropy_quantile") or 1.0) < 1:
         found.append(f"--top_entropy_quantile {trainer['top_entropy_quantile']:g}")
     return tuple(found)
-
-
-def _together(stage: str, trainer: dict[str, Any], batch: dict[str, int]) -> int | None:
-    """Answers that PPO draws at once; other stages draw a whole rollout."""
-    if stage != "ppo":
-        return None
-    answers = batch["rows"] * batch["accumulation"] * (trainer.get("num_mini_batches") or 1)
-    return min(answers, trainer.get("rollout_batch_size") or TOGETHER)
 
 
 def with_flags(words: Iterable[str], flags: dict[str, str], groups: tuple[type, ...] = ()) -> list[str]:

@@ -14,6 +14,7 @@ from bedside.kernels import budget
 from bedside.planner import memory
 from bedside.planner.memory import FULL, LORA, PAIRS, QLORA, QLORA8, SAMPLING, STAGES, Setting
 from bedside.planner.shapes import Model
+from bedside.ppo import TOGETHER
 
 _ANSWER = {"ppo": "response_length", "grpo": "max_completion_length"}
 _COLUMNS = ("input_ids", "chosen_ids", "rejected_ids", "prompt_ids")
@@ -72,13 +73,13 @@ def _bytes(dtype: Any) -> int:
     return 2 if "16" in str(dtype) else 4
 
 
-def _sampled(stage: str, trainer: Mapping[str, Any], rows: int) -> int:
-    """Answers that each process draws at once."""
+def drawn_at_once(stage: str, trainer: Mapping[str, Any], rows: int) -> int:
+    """Answers that each process draws at once: GRPO a whole rollout, PPO a part of it."""
     steps = trainer.get("gradient_accumulation_steps") or 1
     if stage == "grpo":
         return rows * (trainer.get("steps_per_generation") or steps)
     rollout = rows * steps * (trainer.get("num_mini_batches") or 1)
-    return min(rollout, trainer.get("rollout_batch_size") or rollout)
+    return min(rollout, trainer.get("rollout_batch_size") or TOGETHER)
 
 
 def setting_of(
@@ -110,7 +111,7 @@ def setting_of(
         dropout=0.0 if full or stage == "ppo" or trainer.get("disable_dropout") else adapter.lora_dropout,
         gpus=machine.processes,
         sharding=_SHARDING[machine.kind],
-        sampled=_sampled(stage, trainer, rows) if stage in SAMPLING else 0,
+        sampled=drawn_at_once(stage, trainer, rows) if stage in SAMPLING else 0,
         kernels=machine.gpu and machine.bf16 and fast.kernels and fast.fused_lora and fast.fused_mlp,
         width=2 if half or held == 2 else 4,
         half=full and held == 2,

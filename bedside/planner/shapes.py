@@ -137,7 +137,7 @@ def _cached(name: str, cache_dir: str | None) -> Path | None:
 def _read(path: Path, name: str) -> Model:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not JSON ({error}); expected a model's config.json") from None
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: expected a model's config.json, an object of settings")

@@ -16,7 +16,7 @@ from transformers import Trainer
 
 from bedside import launch, thoughts
 from bedside.errors import ConfigError
-from bedside.ppo import objective, roles, rollout
+from bedside.ppo import TOGETHER, objective, roles, rollout
 from bedside.ppo.batches import RolloutSampler, TaskCollator, mini_batches, rollout_size, steps_for
 from bedside.ppo.evaluation import Evaluated
 from bedside.ppo.saving import Kept
@@ -24,7 +24,6 @@ from bedside.ppo.scores import Case, Scored, Scores, cases_of, where
 from bedside.rewards.completion import asked
 from bedside.rollouts.samples import Sample
 
-_TOGETHER = 64  # answers sampled at once, if nothing else is said: their cache of keys and values is what they cost
 _UPDATE = ("policy_loss", "value_loss", "clip_fraction", "value_clip_fraction", "approximate_kl", "ratio")
 
 
@@ -137,7 +136,7 @@ class PPOTrainer(Evaluated, Kept, Trainer):
         if self.server is not None:
             completions = self.server.draw(self._roles, prompts, mask, drawing, seeds, self.state.global_step)
         else:
-            size = self.args.rollout_batch_size or min(len(prompts), _TOGETHER)
+            size = self.args.rollout_batch_size or min(len(prompts), TOGETHER)
             parts = [slice(at, at + size) for at in range(0, len(prompts), size)]
             completions = torch.cat([self._drawn(prompts[at], mask[at], drawing, seeds[at]) for at in parts])
         return rollout.answers_of(prompts, mask, completions, drawing.stops)

@@ -105,13 +105,17 @@ def test_flags_by_which_a_step_depends_on_its_micro_batches():
     assert retry._depends("ppo", {"dataloader_drop_last": True, "entropy_coef": 0.0}) == ()
 
 
-def test_ppo_draws_as_many_answers_at_once_as_its_trainer_says():
-    from bedside.ppo import trainer
+def test_answers_that_are_drawn_at_once_are_a_setting_of_ppo_alone():
+    outcome = failed()
+    outcome.attempt.batch |= {"rows": 32, "accumulation": 4}
 
-    assert trainer._TOGETHER == retry.TOGETHER
-    assert retry._together("ppo", {}, {"rows": 32, "accumulation": 4}) == 64
-    assert retry._together("ppo", {"rollout_batch_size": 8}, {"rows": 32, "accumulation": 4}) == 8
-    assert retry._together("grpo", {}, {"rows": 32, "accumulation": 4}) is None
+    def together(stage, **trainer):
+        outcome.attempt.stage, outcome.attempt.args.trainer = stage, trainer
+        return retry.settings_of(outcome.attempt, outcome.shortage).together
+
+    assert together("ppo") == 64  # of 128, as its trainer draws them
+    assert together("ppo", rollout_batch_size=8) == 8
+    assert together("grpo") is None
 
 
 def test_a_script_is_named_as_it_was_typed(monkeypatch):

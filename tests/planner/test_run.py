@@ -63,6 +63,7 @@ def test_answers_that_are_drawn_at_once():
     ppo = {"response_length": 50, "num_mini_batches": 2, "rollout_batch_size": None}
     assert setting(stage="ppo", trainer=ppo).sampled == 16
     assert setting(stage="ppo", trainer=ppo | {"rollout_batch_size": 8}).sampled == 8
+    assert setting(stage="ppo", trainer=ppo | {"gradient_accumulation_steps": 32}).sampled == 64  # of 256
     grpo = {"max_completion_length": 50, "steps_per_generation": None}
     assert setting(stage="grpo", trainer=grpo).sampled == 8
     assert setting(stage="grpo", trainer=grpo | {"steps_per_generation": 4}).sampled == 16
